@@ -1,0 +1,206 @@
+"""The only mutator: ``apply`` turns an event into the next state. It is total for decided events."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from ..protocol.units import value_micro
+from .book import Resting
+from .events import (
+    Event,
+    FundsCredited,
+    GateClosed,
+    IntervalSettled,
+    MemberAdmitted,
+    MeterRegistered,
+    MeterSuspended,
+    OrderClosed,
+    OrderPlaced,
+    SettlementConfirmed,
+    Traded,
+    TradingHalted,
+    TradingResumed,
+)
+from .state import (
+    CREDIT_REFERENCES_KEPT,
+    FINISHED_INTERVALS_KEPT,
+    Account,
+    Interval,
+    IntervalStage,
+    KnownOrder,
+    MarketState,
+    Member,
+    Meter,
+)
+
+
+def apply(state: MarketState, event: Event, at: int) -> None:  # noqa: C901 - one arm per event
+    """Change the state by an event that was decided at the UTC second ``at``."""
+    match event:
+        case OrderPlaced():
+            _place(state, event, at)
+        case Traded():
+            _trade(state, event)
+        case OrderClosed():
+            _close(state, event)
+        case GateClosed():
+            _close_gate(state, event)
+        case IntervalSettled():
+            _settle(state, event)
+        case SettlementConfirmed():
+            _confirm(state, event)
+        case FundsCredited():
+            _credit(state, event)
+        case MemberAdmitted():
+            state.members[event.account] = Member(event.name)
+            _account(state, event.account)
+        case MeterRegistered():
+            _register_meter(state, event)
+        case MeterSuspended():
+            state.meters[event.device_id].suspended = event.reason
+        case TradingHalted():
+            state.halted = event.reason
+        case TradingResumed():
+            state.halted = None
+
+
+def _place(state: MarketState, event: OrderPlaced, at: int) -> None:
+    order = event.order
+    state.orders_placed += 1
+    known = KnownOrder(
+        order=order,
+        digest=event.digest,
+        signature=event.signature,
+        sequence=state.orders_placed,
+        received_at=at,
+        remaining_wh=order.energy_wh,
+        reserved_micro=state.rules.reserve_micro(order, order.energy_wh),
+    )
+    state.orders[event.digest] = known
+    account = state.accounts[order.account]
+    account.reserved_micro += known.reserved_micro
+    account.open_orders[event.digest] = None
+    interval = state.intervals.get(order.delivery_start)
+    if interval is None:
+        interval = state.intervals[order.delivery_start] = Interval(order.delivery_start)
+    interval.orders.append(event.digest)
+    placed = interval.orders_by_account.get(order.account, 0)
+    interval.orders_by_account[order.account] = placed + 1
+    interval.book.add(
+        Resting(
+            event.digest,
+            order.side,
+            order.limit_price_micro_per_kwh,
+            order.energy_wh,
+            order.account,
+        )
+    )
+    if 0 < order.valid_until < state.rules.gate_at(order.delivery_start):
+        heappush(state.expiries, (order.valid_until, known.sequence, event.digest))
+
+
+def _trade(state: MarketState, event: Traded) -> None:
+    state.trades_made = event.trade_id
+    interval = state.intervals[event.delivery_start]
+    interval.trades.append(event)
+    for digest in (event.buy, event.sell):
+        known = state.orders[digest]
+        interval.book.fill(digest, event.energy_wh)
+        known.remaining_wh -= event.energy_wh
+        known.trades.append(event)
+        known.value_micro += value_micro(event.energy_wh, event.price_micro_per_kwh)
+        _reserve(state, known, known.remaining_wh)
+
+
+def _close(state: MarketState, event: OrderClosed) -> None:
+    known = state.orders[event.digest]
+    known.closed = event.reason
+    del state.accounts[known.order.account].open_orders[event.digest]
+    if event.remaining_wh:
+        state.intervals[known.order.delivery_start].book.remove(event.digest)
+        _reserve(state, known, 0)
+    while state.expiries and _is_closed(state, state.expiries[0][2]):
+        heappop(state.expiries)
+
+
+def _reserve(state: MarketState, known: KnownOrder, open_wh: int) -> None:
+    """Reserve for what is open at the limit and what has traded at its price."""
+    if not known.is_buy:
+        return
+    reserved_micro = state.rules.reserve_micro(known.order, open_wh) + known.value_micro
+    account = state.accounts[known.order.account]
+    account.reserved_micro += reserved_micro - known.reserved_micro
+    known.reserved_micro = reserved_micro
+
+
+def _is_closed(state: MarketState, digest: bytes) -> bool:
+    known = state.orders.get(digest)
+    return known is None or known.closed is not None
+
+
+def _close_gate(state: MarketState, event: GateClosed) -> None:
+    interval = state.intervals[event.delivery_start]
+    interval.closing = event
+    interval.stage = IntervalStage.GATE_CLOSED if interval.trades else IntervalStage.IDLE
+    _prune(state)
+
+
+def _settle(state: MarketState, event: IntervalSettled) -> None:
+    """Move money and energy by the rows and release what was reserved for the interval."""
+    interval = state.intervals[event.delivery_start]
+    interval.settlement = event
+    interval.stage = IntervalStage.SETTLED if event.rows else IntervalStage.CONFIRMED
+    for digest in interval.orders:
+        known = state.orders[digest]
+        state.accounts[known.order.account].reserved_micro -= known.reserved_micro
+        known.reserved_micro = 0
+    for row in event.rows:
+        account = state.accounts[row.account]
+        if state.orders[row.order].is_buy:
+            account.money_micro -= row.value_micro
+            account.energy_wh += row.executed_wh - row.metered_wh
+            account.bought_wh += row.executed_wh
+            account.cost_micro += row.value_micro
+        else:
+            account.money_micro += row.value_micro
+            account.energy_wh += row.metered_wh - row.executed_wh
+            account.sold_wh += row.executed_wh
+            account.revenue_micro += row.value_micro
+    _prune(state)
+
+
+def _confirm(state: MarketState, event: SettlementConfirmed) -> None:
+    interval = state.intervals[event.delivery_start]
+    interval.confirmation = event
+    interval.stage = IntervalStage.CONFIRMED
+    _prune(state)
+
+
+def _credit(state: MarketState, event: FundsCredited) -> None:
+    _account(state, event.account).money_micro += event.money_micro
+    state.credited[event.reference] = None
+    if len(state.credited) > CREDIT_REFERENCES_KEPT:
+        del state.credited[next(iter(state.credited))]
+
+
+def _register_meter(state: MarketState, event: MeterRegistered) -> None:
+    state.meters[event.device_id] = Meter(
+        event.device_id,
+        event.account,
+        event.public_key,
+        event.import_limit_w,
+        event.export_limit_w,
+    )
+    _account(state, event.account).meters.append(event.device_id)
+
+
+def _account(state: MarketState, name: str) -> Account:
+    return state.accounts.setdefault(name, Account())
+
+
+def _prune(state: MarketState) -> None:
+    """Forget the oldest finished intervals and their orders, beyond those that are kept."""
+    finished = [start for start, interval in state.intervals.items() if interval.stage.is_finished]
+    for start in sorted(finished)[:-FINISHED_INTERVALS_KEPT]:
+        for digest in state.intervals.pop(start).orders:
+            del state.orders[digest]

@@ -1,0 +1,140 @@
+"""What the market can be asked to do. Commands are imperative, frozen, and data only.
+
+``at`` is never part of a command: the writer hands it to ``decide`` when it sequences the command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..protocol.messages import Order
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitMember:
+    """Let an account take part."""
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterMeter:
+    """Bind a meter's key to a member (both signatures were checked at the edge)."""
+
+    device_id: int
+    account: str
+    public_key: bytes
+    import_limit_w: int
+    export_limit_w: int
+    meter_signature: bytes
+    account_signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SuspendMeter:
+    """Stop taking a meter's readings (equivocation, tampering)."""
+
+    device_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """Place an order; ``signature`` is 64 bytes ``r || vs`` (EIP-2098), checked at the edge."""
+
+    order: Order
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Cancel one order by digest, or with ``order`` 32 zero bytes all received by ``until``."""
+
+    account: str
+    order: bytes
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreditFunds:
+    """Book a deposit (or, negative, a withdrawal) that the observer saw on chain.
+
+    ``reference`` is ``block:transaction:log`` and makes the booking idempotent.
+    """
+
+    account: str
+    money_micro: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGate:
+    """End trading for one delivery interval with its closing auction."""
+
+    delivery_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireOrders:
+    """Close every order whose ``valid_until`` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredEnergy:
+    """What one account's verified registers say for one interval, in Wh."""
+
+    account: str
+    consumption_wh: int
+    production_wh: int
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SettleInterval:
+    """Settle one interval from its trades and the verified energy."""
+
+    delivery_start: int
+    energies: tuple[MeteredEnergy, ...]
+    readings_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmSettlement:
+    """Book that the batch of one interval is on chain."""
+
+    delivery_start: int
+    transaction: str
+    block_number: int
+    gas_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class HaltTrading:
+    """Stop taking orders (chain and ledger disagree, operator's order)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTrading:
+    """Take orders again."""
+
+    reason: str
+
+
+type Command = (
+    AdmitMember
+    | RegisterMeter
+    | SuspendMeter
+    | PlaceOrder
+    | CancelOrder
+    | CreditFunds
+    | CloseGate
+    | ExpireOrders
+    | SettleInterval
+    | ConfirmSettlement
+    | HaltTrading
+    | ResumeTrading
+)

@@ -1,0 +1,198 @@
+"""What has happened. Events are in the past tense, frozen, and enough to rebuild the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..protocol.messages import Order
+from .commands import MeteredEnergy
+
+
+class Stage(StrEnum):
+    """Where a trade was made."""
+
+    CONTINUOUS = "continuous"
+    CLOSING_AUCTION = "closing_auction"
+
+
+class CloseReason(StrEnum):
+    """Why an order left the book."""
+
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    GATE_CLOSED = "gate_closed"
+    SELF_TRADE = "self_trade"
+    IMMEDIATE = "immediate_remainder"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A command that changed nothing: a stable code and a sentence that says what to do."""
+
+    code: str
+    message: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAdmitted:
+    """An account takes part."""
+
+    account: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRegistered:
+    """A meter's readings count for an account."""
+
+    device_id: int
+    account: str
+    public_key: bytes
+    import_limit_w: int
+    export_limit_w: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSuspended:
+    """A meter's readings no longer count."""
+
+    device_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPlaced:
+    """An order was accepted; trades and a closing follow as events of the same command."""
+
+    order: Order
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Traded:
+    """Two orders trade; ``trade_id`` counts from 1 over the market's life."""
+
+    trade_id: int
+    delivery_start: int
+    buy: bytes
+    sell: bytes
+    energy_wh: int
+    price_micro_per_kwh: int
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class OrderClosed:
+    """An order left the book with this much unfilled."""
+
+    digest: bytes
+    remaining_wh: int
+    reason: CloseReason
+
+
+@dataclass(frozen=True, slots=True)
+class GateClosed:
+    """Trading for the interval is over; the closing auction's price and volume.
+
+    ``price_micro_per_kwh`` is ``None`` when nothing crossed. ``rule`` names rule and version.
+    """
+
+    delivery_start: int
+    price_micro_per_kwh: int | None
+    price_range: tuple[int, int] | None
+    volume_wh: int
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class FundsCredited:
+    """Money came to (or, negative, left) an account on chain."""
+
+    account: str
+    money_micro: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledTrade:
+    """What one trade became after metering."""
+
+    trade_id: int
+    buy: bytes
+    sell: bytes
+    energy_wh: int
+    price_micro_per_kwh: int
+    settled_wh: int
+    value_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementRow:
+    """One order's row in the batch that the contract checks.
+
+    ``value_micro`` is what a buyer pays or a seller receives; ``metered_wh`` is minted for a
+    seller (verified production, never less than ``executed_wh``) and burned for a buyer.
+    """
+
+    account: str
+    order: bytes
+    executed_wh: int
+    metered_wh: int
+    value_micro: int
+    trades: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalSettled:
+    """The interval's trades were settled; with no rows nothing goes to the chain."""
+
+    delivery_start: int
+    energies: tuple[MeteredEnergy, ...]
+    trades: tuple[SettledTrade, ...]
+    rows: tuple[SettlementRow, ...]
+    readings_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementConfirmed:
+    """The batch is on chain."""
+
+    delivery_start: int
+    transaction: str
+    block_number: int
+    gas_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradingHalted:
+    """No orders are taken."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradingResumed:
+    """Orders are taken again."""
+
+    reason: str
+
+
+type Event = (
+    MemberAdmitted
+    | MeterRegistered
+    | MeterSuspended
+    | OrderPlaced
+    | Traded
+    | OrderClosed
+    | GateClosed
+    | FundsCredited
+    | IntervalSettled
+    | SettlementConfirmed
+    | TradingHalted
+    | TradingResumed
+)
