@@ -1,0 +1,1 @@
+"""Signed readings: which ones count, and the energy of an interval between two registers."""

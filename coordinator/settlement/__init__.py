@@ -1,0 +1,1 @@
+"""Pure: trades and verified energy become account rows, receipts and Merkle trees."""

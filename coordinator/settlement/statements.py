@@ -1,0 +1,197 @@
+"""Receipts: what each account is told about an interval, and the roots that prove it.
+
+A body is plain JSON (integers, text, booleans), so that it can be recomputed anywhere; its canonical
+bytes are the leaf. ``protocol.receipts.verify_receipt`` is the other side of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..protocol.merkle import merkle_proofs, merkle_root
+from ..protocol.messages import Reading, Side, device_text
+from ..protocol.receipts import RECEIPT_VERSION, counterfactual, reading_leaf, receipt_leaf
+from ..protocol.typed_data import Domain
+from .deliver import AccountEnergy, SettledShare, traders
+from .rows import Row, SignedOrder
+
+
+@dataclass(frozen=True, slots=True)
+class StatementTerms:
+    """What all receipts of an interval share."""
+
+    market: str
+    domain: Domain
+    delivery_start: int
+    interval_s: int
+    rule: str
+    supplier_micro_per_kwh: int
+    feed_in_micro_per_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReading:
+    """A reading with its meter's signature, 64 bytes ``r || s``."""
+
+    reading: Reading
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MeterEvidence:
+    """The signed registers around an interval: at its boundaries, or nearest beyond them."""
+
+    account: str
+    public_key: bytes
+    opening: SignedReading
+    closing: SignedReading
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Everything that was decided about one interval."""
+
+    shares: Sequence[SettledShare]
+    rows: Sequence[Row]
+    energies: Sequence[AccountEnergy]
+    orders: Mapping[bytes, SignedOrder]
+    evidence: Sequence[MeterEvidence]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One account's receipt and the proof that it is in the batch."""
+
+    account: str
+    body: dict[str, Any]
+    proof: tuple[bytes, ...]
+
+
+def statements(terms: StatementTerms, settlement: Settlement) -> tuple[bytes, tuple[Statement, ...]]:
+    """Return the receipts' root and every trader's receipt, by rising account."""
+    bodies = [(part.energy.account, _body(terms, settlement.orders, part)) for part in _by_account(settlement)]
+    leaves = [receipt_leaf(body) for _, body in bodies]
+    proofs = merkle_proofs(leaves)
+    return merkle_root(leaves), tuple(
+        Statement(account, body, tuple(proof)) for (account, body), proof in zip(bodies, proofs, strict=True)
+    )
+
+
+def readings_root(evidence: Iterable[MeterEvidence], domain: Domain) -> bytes:
+    """Return the root over the signed registers used: opening, then closing, by rising device id."""
+    ordered = sorted(evidence, key=lambda meter: meter.opening.reading.device_id)
+    ends = [end.reading for meter in ordered for end in (meter.opening, meter.closing)]
+    return merkle_root([reading_leaf(reading.digest(domain)) for reading in ends])
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One account's part of a settlement."""
+
+    energy: AccountEnergy
+    trades: list[dict[str, Any]]
+    rows: list[Row]
+    meters: list[MeterEvidence]
+
+    def settled_wh(self, side: Side) -> int:
+        """Return what was settled on one side."""
+        return sum(trade["settled_wh"] for trade in self.trades if trade["side"] == side)
+
+    def total_micro(self) -> int:
+        """Return what the account receives for its sales less what it pays."""
+        return sum(t["value_micro"] if t["side"] == Side.SELL else -t["value_micro"] for t in self.trades)
+
+
+def _by_account(settlement: Settlement) -> list[_Part]:
+    """Deal the settlement out to its traders, by rising account."""
+    accounts = traders(share.trade for share in settlement.shares)
+    energies = {energy.account: energy for energy in settlement.energies}
+    parts = {account: _Part(energies[account], [], [], []) for account in sorted(accounts)}
+    for share in settlement.shares:
+        parts[share.trade.buyer].trades.append(_trade(share, Side.BUY))
+        parts[share.trade.seller].trades.append(_trade(share, Side.SELL))
+    for row in settlement.rows:
+        parts[row.account].rows.append(row)
+    for meter in sorted(settlement.evidence, key=lambda meter: meter.opening.reading.device_id):
+        if meter.account in parts:
+            parts[meter.account].meters.append(meter)
+    return list(parts.values())
+
+
+def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Part) -> dict[str, Any]:
+    energy, total_micro = part.energy, part.total_micro()
+    return {
+        "version": RECEIPT_VERSION,
+        "revision": 0,
+        "market": terms.market,
+        "chain_id": terms.domain.chain_id,
+        "ledger": terms.domain.ledger,
+        "account": energy.account,
+        "delivery_start": terms.delivery_start,
+        "interval_s": terms.interval_s,
+        "rule": terms.rule,
+        "meters": [_meter(meter) for meter in part.meters],
+        "verified": {
+            "consumption_wh": energy.consumption_wh,
+            "production_wh": energy.production_wh,
+            "estimated": energy.estimated,
+        },
+        "trades": part.trades,
+        "rows": [_row(row, orders[row.order]) for row in part.rows],
+        "components": {
+            "energy_micro": total_micro,
+            "grid_fee_micro": 0,
+            "community_fee_micro": 0,
+            "imbalance_micro": 0,
+            "total_micro": total_micro,
+        },
+        "counterfactual": counterfactual(
+            consumption_wh=energy.consumption_wh,
+            production_wh=energy.production_wh,
+            bought_wh=part.settled_wh(Side.BUY),
+            sold_wh=part.settled_wh(Side.SELL),
+            total_micro=total_micro,
+            supplier_micro_per_kwh=terms.supplier_micro_per_kwh,
+            feed_in_micro_per_kwh=terms.feed_in_micro_per_kwh,
+        ),
+    }
+
+
+def _trade(share: SettledShare, side: Side) -> dict[str, Any]:
+    order = share.trade.buy if side is Side.BUY else share.trade.sell
+    return {
+        "trade_id": share.trade.trade_id,
+        "side": side.value,
+        "order": "0x" + order.hex(),
+        "energy_wh": share.trade.energy_wh,
+        "price_micro_per_kwh": share.trade.price_micro_per_kwh,
+        "settled_wh": share.settled_wh,
+        "value_micro": share.value_micro,
+    }
+
+
+def _row(row: Row, signed: SignedOrder) -> dict[str, Any]:
+    return {
+        "order": signed.order.to_wire(),
+        "signature": "0x" + signed.signature.hex(),
+        "digest": "0x" + row.order.hex(),
+        "executed_wh": row.executed_wh,
+        "metered_wh": row.metered_wh,
+        "value_micro": row.value_micro,
+        "trades": row.trades,
+    }
+
+
+def _meter(meter: MeterEvidence) -> dict[str, Any]:
+    return {
+        "device_id": device_text(meter.opening.reading.device_id),
+        "public_key": "0x" + meter.public_key.hex(),
+        "opening": _signed(meter.opening),
+        "closing": _signed(meter.closing),
+    }
+
+
+def _signed(signed: SignedReading) -> dict[str, Any]:
+    return {"reading": signed.reading.to_wire(), "signature": "0x" + signed.signature.hex()}
