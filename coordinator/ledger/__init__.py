@@ -1,0 +1,40 @@
+"""The command log, the only writer of the database, and what is read from it."""
+
+from .ledger import Ledger
+from .outbox import Expectations, Outbox
+from .publisher import Subscription
+from .queries import Queries
+from .records import (
+    AccountTotals,
+    BatchRecord,
+    Committed,
+    IntervalRecord,
+    LedgerConfig,
+    LedgerDamaged,
+    LedgerError,
+    OrderRecord,
+    Published,
+    ReceiptRecord,
+    StoredReading,
+    TradeRecord,
+)
+
+__all__ = [
+    "AccountTotals",
+    "BatchRecord",
+    "Committed",
+    "Expectations",
+    "IntervalRecord",
+    "Ledger",
+    "LedgerConfig",
+    "LedgerDamaged",
+    "LedgerError",
+    "OrderRecord",
+    "Outbox",
+    "Published",
+    "Queries",
+    "ReceiptRecord",
+    "StoredReading",
+    "Subscription",
+    "TradeRecord",
+]

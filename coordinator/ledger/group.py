@@ -1,0 +1,225 @@
+"""A group of commands and readings that becomes durable in one transaction, or not at all."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..chain.ports import Mined
+from ..market.commands import Command, ConfirmSettlement
+from ..market.events import Event, IntervalSettled
+from ..metering.verification import Head
+from ..protocol.keccak import keccak256
+from ..protocol.receipts import canonical
+from . import codec
+from .decisions import Batch, BatchDraft, NewEffect, batch_effects
+from .evidence import device_key
+from .log import LogHead, LogRow, head_of
+from .projections import Projections
+from .records import LedgerConfig, StoredReading
+from .store import insert_many, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A command with its row in the log; ``completes`` names the effect that it ends."""
+
+    row: LogRow
+    command: Command
+    events: tuple[Event, ...]
+    completes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SettledDraft:
+    """A batch to be written with the command that decided it."""
+
+    draft: BatchDraft
+    event: IntervalSettled
+    sequence: int
+    interval_s: int
+
+
+class Group:
+    """What is decided, but not yet on the disk."""
+
+    def __init__(self, head: LogHead, at: int, config: LedgerConfig) -> None:
+        self.head = head
+        self.at = at
+        self.config = config
+        self.decided: list[Decided] = []
+        self.readings: dict[tuple[int, int], tuple[StoredReading, int]] = {}
+        self.heads: dict[int, Head] = {}
+        self.equivocations: list[StoredReading] = []
+        self.effects: list[tuple[NewEffect, int]] = []
+        self.batch: SettledDraft | None = None
+        self.projections = Projections()
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to write."""
+        return not (self.decided or self.readings or self.equivocations)
+
+    @property
+    def has_effects(self) -> bool:
+        """Tell whether there is something new for the chain."""
+        return bool(self.effects) or self.batch is not None
+
+    def append(self, command: Command, events: tuple[Event, ...], completes: str | None) -> Decided:
+        """Give a decided command its row."""
+        kind, text = codec.encode_command(command)
+        row = self.head.next(self.at, kind, text, codec.encode_events(events, command))
+        decided = Decided(row, command, events, completes)
+        self.decided.append(decided)
+        self.head = head_of(row)
+        return decided
+
+    def accept(self, stored: StoredReading) -> None:
+        """Take a verified reading in."""
+        reading = stored.reading
+        self.readings[reading.device_id, reading.sequence] = stored, self.head.sequence
+        self.heads[reading.device_id] = Head.of(reading, stored.digest)
+
+    def write(self, connection: sqlite3.Connection) -> EffectCounts | None:
+        """Write everything durably; return the outbox's counts when it changed."""
+        effects = list(self.effects)
+        batch = None
+        if self.batch is not None:
+            batch = self.batch.draft.finish()
+            found = batch_effects(batch, self.batch.event, self.batch.interval_s, self.config)
+            effects += [(effect, self.batch.sequence) for effect in found]
+        with transaction(connection):
+            insert_rows(connection, [decided.row for decided in self.decided])
+            self._write_readings(connection)
+            if batch is not None and self.batch is not None:
+                _write_batch(connection, batch, self.batch.sequence)
+            _write_effects(connection, effects)
+            for decided in self.decided:
+                if decided.completes is not None:
+                    complete_effect(connection, decided.completes, mined_by(decided.command))
+            self.projections.write(connection)
+        changed = effects or any(decided.completes is not None for decided in self.decided)
+        return count_effects(connection) if changed else None
+
+    def _write_readings(self, connection: sqlite3.Connection) -> None:
+        rows = [
+            (
+                device_key(r.device_id),
+                r.sequence,
+                r.timestamp,
+                r.consumption_wh,
+                r.production_wh,
+                r.flags,
+                r.previous,
+                r.samples,
+                stored.digest,
+                stored.signature,
+                stored.committed_at,
+                after,
+            )
+            for stored, after in self.readings.values()
+            for r in (stored.reading,)
+        ]
+        insert_many(connection, "INSERT INTO readings", rows)
+        for stored in self.equivocations:
+            reading = stored.reading
+            connection.execute(
+                "INSERT OR IGNORE INTO equivocations VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    device_key(reading.device_id),
+                    reading.sequence,
+                    stored.digest,
+                    json.dumps(reading.to_wire()),
+                    stored.signature,
+                    stored.committed_at,
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class EffectCounts:
+    """How many effects are not done: ``waiting`` are pending or sent, ``failed`` for good."""
+
+    waiting: int = 0
+    failed: int = 0
+
+
+def count_effects(connection: sqlite3.Connection) -> EffectCounts:
+    """Count what is not done (both counts are of small partial indexes)."""
+    waiting = connection.execute("SELECT count(*) FROM outbox WHERE state IN ('pending', 'sent')").fetchone()[0]
+    failed = connection.execute("SELECT count(*) FROM outbox WHERE state = 'failed'").fetchone()[0]
+    return EffectCounts(waiting, failed)
+
+
+def insert_rows(connection: sqlite3.Connection, rows: Sequence[LogRow]) -> None:
+    """Append rows to the log and note where it ends, inside the caller's transaction."""
+    if not rows:
+        return
+    values = [(r.sequence, r.at, r.kind, r.command, r.events, r.previous_hash, r.hash) for r in rows]
+    insert_many(connection, "INSERT INTO log", values)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (rows[-1].sequence,))
+
+
+def mined_by(command: Command) -> Mined | None:
+    """Return where a confirming command says that its transaction ended up."""
+    if isinstance(command, ConfirmSettlement):
+        return Mined(command.transaction, command.block_number, command.gas_used)
+    return None
+
+
+def complete_effect(connection: sqlite3.Connection, key: str, mined: Mined | None) -> None:
+    """Mark an effect done."""
+    connection.execute(
+        "UPDATE outbox SET state = 'done', error = NULL, transaction_hash = coalesce(?, transaction_hash),"
+        " block_number = ?, gas_used = ? WHERE key = ?",
+        (
+            mined.transaction if mined else None,
+            mined.block_number if mined else None,
+            mined.gas_used if mined else None,
+            key,
+        ),
+    )
+
+
+def _write_effects(connection: sqlite3.Connection, effects: Sequence[tuple[NewEffect, int]]) -> None:
+    rows = [(effect.key, effect.kind, json.dumps(effect.payload), sequence) for effect, sequence in effects]
+    insert_many(connection, "INSERT INTO outbox (key, kind, payload, sequence)", rows)
+
+
+def _write_batch(connection: sqlite3.Connection, batch: Batch, sequence: int) -> None:
+    totals = batch.totals
+    connection.execute(
+        "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            batch.delivery_start,
+            sequence,
+            batch.readings_root,
+            batch.receipts_root,
+            keccak256(batch.rows),
+            batch.rows,
+            totals.traded_wh,
+            totals.value_micro,
+            totals.minted_wh,
+            totals.burned_wh,
+        ),
+    )
+    insert_many(
+        connection,
+        "INSERT INTO receipts",
+        [
+            (
+                receipt.account,
+                batch.delivery_start,
+                receipt.body["revision"],
+                receipt.body["verified"]["consumption_wh"],
+                receipt.body["verified"]["production_wh"],
+                receipt.body["components"]["total_micro"],
+                receipt.body["counterfactual"]["saved_micro"],
+                canonical(receipt.body).decode(),
+                b"".join(receipt.proof),
+            )
+            for receipt in batch.receipts
+        ],
+    )

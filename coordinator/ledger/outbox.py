@@ -1,0 +1,123 @@
+"""Effects on the chain: written by the transaction that decided them, marked as they come true.
+
+``Outbox`` is the port that the chain's sender works from, ``Expectations`` the one that the
+independent observer compares with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from ..chain.ports import Balance, Effect, EffectState, ExpectedBatch, Mined, Standing
+from ..market.state import IntervalStage
+from .group import EffectCounts, complete_effect, count_effects
+from .store import Store, transaction
+from .writer import Durable
+
+SELECT_EFFECTS = "SELECT key, kind, payload, nonce, raw_transaction, transaction_hash, attempts, state FROM outbox"
+
+
+class UnknownEffect(LookupError):
+    """No effect has this key."""
+
+
+class Outbox:
+    """The effects, in the order they were decided."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._changed = asyncio.Event()
+        self._changed.set()
+        self._counts = EffectCounts()
+
+    async def pending(self, limit: int) -> Sequence[Effect]:
+        """Return effects that are pending or sent, oldest first."""
+        sql = f"{SELECT_EFFECTS} WHERE state IN ('pending', 'sent') ORDER BY id LIMIT ?"
+        return await self._select(sql, limit)
+
+    async def signed_since(self, nonce: int) -> Sequence[Effect]:
+        """Return every effect with a stored transaction of this nonce or later, by rising nonce."""
+        return await self._select(f"{SELECT_EFFECTS} WHERE nonce >= ? ORDER BY nonce", nonce)
+
+    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> None:
+        """Store the signed transaction durably; call it before the transaction leaves."""
+        sql = "UPDATE outbox SET state = 'sent', nonce = ?, raw_transaction = ?, transaction_hash = ? WHERE key = ?"
+        values = (nonce, raw_transaction, transaction, key)
+        await self._change(key, lambda connection: connection.execute(sql, values))
+
+    async def mark_done(self, key: str, block_number: int, gas_used: int, transaction: str) -> None:
+        """Book that the effect is on chain."""
+        mined = Mined(transaction, block_number, gas_used)
+        await self._change(key, lambda connection: complete_effect(connection, key, mined))
+
+    async def mark_failed(self, key: str, error: str, *, retry: bool) -> None:
+        """Book an error and one attempt more; ``retry`` leaves the effect pending."""
+        state: EffectState = "pending" if retry else "failed"
+        sql = "UPDATE outbox SET state = ?, error = ?, attempts = attempts + 1 WHERE key = ?"
+        await self._change(key, lambda connection: connection.execute(sql, (state, error, key)))
+
+    async def changed(self) -> None:
+        """Return when there is a new effect, also one written before the call but not yet told of."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    @property
+    def waiting(self) -> int:
+        """How many effects are pending or sent."""
+        return self._counts.waiting
+
+    @property
+    def failed(self) -> int:
+        """How many effects have failed for good."""
+        return self._counts.failed
+
+    def written(self, counts: EffectCounts, *, new: bool) -> None:
+        """Note what the outbox holds now; wake who waits when there is something new."""
+        self._counts = counts
+        if new:
+            self._changed.set()
+
+    async def _select(self, sql: str, value: int) -> list[Effect]:
+        return await self._store.read(lambda connection: [effect_of(r) for r in connection.execute(sql, (value,))])
+
+    async def _change(self, key: str, change: Callable[[sqlite3.Connection], object]) -> None:
+        def work(connection: sqlite3.Connection) -> EffectCounts:
+            with transaction(connection):
+                if not connection.execute("SELECT 1 FROM outbox WHERE key = ?", (key,)).fetchone():
+                    raise UnknownEffect(f"the outbox has no effect {key!r}")
+                change(connection)
+            return count_effects(connection)
+
+        self.written(await self._store.write(work), new=False)
+
+
+class Expectations:
+    """What the ledger says should be on chain."""
+
+    def __init__(self, store: Store, durable: Durable) -> None:
+        self._store = store
+        self._durable = durable
+
+    async def batch(self, delivery_start: int) -> ExpectedBatch | None:
+        """Return the batch that was decided for an interval, ``None`` when none was."""
+        sql = "SELECT delivery_start, readings_root, receipts_root, rows FROM settlements WHERE delivery_start = ?"
+        row = await self._store.read(lambda connection: connection.execute(sql, (delivery_start,)).fetchone())
+        return ExpectedBatch(*row) if row else None
+
+    async def standing(self) -> Standing:
+        """Return all accounts' columns, as of one moment."""
+        state = self._durable.state
+        return Standing(
+            balances={name: Balance(a.money_micro, a.energy_wh) for name, a in state.accounts.items()},
+            unconfirmed=sum(1 for i in state.intervals.values() if i.stage is IntervalStage.SETTLED),
+            confirmed=self._durable.batches_confirmed,
+        )
+
+
+def effect_of(row: Sequence[object]) -> Effect:
+    """Return an effect from a row."""
+    key, kind, payload, *rest = row
+    return Effect(str(key), str(kind), json.loads(str(payload)), *rest)  # type: ignore[arg-type]

@@ -1,0 +1,98 @@
+"""What the clock asks for: gates to close, orders to expire, intervals to settle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from ..clock import Clock
+from ..market.commands import Command
+from ..market.decide import due
+from ..market.events import Rejected
+from ..market.state import Interval, IntervalStage, MarketState
+from ..metering.verification import Head
+from .evidence import meters_of, traders
+from .records import Committed
+
+_LOG = structlog.get_logger(__name__)
+_QUIET = {"busy", "stopping", "readings_changed", "already_settled", "nothing_due"}
+
+type Submit = Callable[[Command], Awaitable[Committed | Rejected]]
+type Prepare = Callable[[int], Awaitable[Command | None]]
+
+
+def due_settlements(state: MarketState, heads: Mapping[int, Head], at: int, deadline_s: int) -> list[int]:
+    """Return the intervals that can be settled at ``at``, oldest first.
+
+    Delivery is over, and every trader's meter has a reading from its end or later (readings come
+    without gaps, so nothing more can come before that) or ``deadline_s`` has passed since. Nobody
+    waits for a suspended meter.
+    """
+    closed = [i for i in state.intervals.values() if i.stage is IntervalStage.GATE_CLOSED]
+    interval_s = state.rules.interval_s
+    return sorted(
+        interval.delivery_start
+        for interval in closed
+        if interval.delivery_start + interval_s <= at
+        and (
+            interval.delivery_start + interval_s + deadline_s <= at
+            or _is_complete(state, interval, heads, interval.delivery_start + interval_s)
+        )
+    )
+
+
+class Scheduler:
+    """Looks every second, and at once when readings have come."""
+
+    def __init__(self, clock: Clock, submit: Submit, prepare: Prepare, deadline_s: int) -> None:
+        self._clock = clock
+        self._submit = submit
+        self._prepare = prepare
+        self._deadline_s = deadline_s
+        self._readings = asyncio.Event()
+        self._told: set[tuple[str, str]] = set()
+
+    def notify(self) -> None:
+        """Look again: readings have come."""
+        self._readings.set()
+
+    async def run(self, state: MarketState, heads: Mapping[int, Head]) -> None:
+        """Do what is due until cancelled; ``state`` and ``heads`` are those on the disk."""
+        while True:
+            self._readings.clear()
+            await self.step(state, heads)
+            await self._wait(self._clock.now() + 1)
+
+    async def step(self, state: MarketState, heads: Mapping[int, Head]) -> None:
+        """Do what is due now."""
+        at = self._clock.now()
+        for command in due(state, at):
+            await self._do(command)
+        for delivery_start in due_settlements(state, heads, at, self._deadline_s):
+            settlement = await self._prepare(delivery_start)
+            if settlement is not None:
+                await self._do(settlement)
+
+    async def _do(self, command: Command) -> None:
+        result = await self._submit(command)
+        if isinstance(result, Rejected) and result.code not in _QUIET:
+            once = (repr(command)[:200], result.code)
+            if once not in self._told:
+                self._told.add(once)
+                _LOG.error("work by the clock was refused", command=once[0], code=result.code, reason=result.message)
+
+    async def _wait(self, at: int) -> None:
+        tick = asyncio.ensure_future(self._clock.sleep_until(at))
+        woken = asyncio.ensure_future(self._readings.wait())
+        try:
+            await asyncio.wait((tick, woken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tick.cancel()
+            woken.cancel()
+
+
+def _is_complete(state: MarketState, interval: Interval, heads: Mapping[int, Head], end: int) -> bool:
+    meters = (m for account in traders(state, interval) for m in meters_of(state, account) if m.suspended is None)
+    return all((head := heads.get(m.device_id)) is not None and head.timestamp >= end for m in meters)

@@ -1,0 +1,157 @@
+"""Everything in a ledger recomputed: the chain of hashes, every decision, every reading, every receipt.
+
+``verify`` trusts only the code that runs it. It changes nothing and may run beside a coordinator.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..market.commands import Command, SettleInterval
+from ..market.events import Event, IntervalSettled
+from ..market.state import MarketState, state_hash
+from ..protocol.keys import verify_meter
+from ..protocol.messages import ZERO_HASH, device_text
+from ..protocol.receipts import canonical
+from .decisions import Batch, batch_effects, decide, draft_batch
+from .evidence import SELECT_READINGS, device_key, gather, question, reading_of
+from .log import Terms
+from .records import LedgerConfig, LedgerError
+from .replay import Entry, Rebuilt, entries
+from .store import check_pages, damage_reported, open_read_only
+
+FINDINGS_MAX = 100
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What was recomputed, and what does not hold (a sentence each)."""
+
+    sequence: int = 0
+    state_hash: bytes = b""
+    commands: int = 0
+    readings: int = 0
+    settlements: int = 0
+    findings: list[str] = field(default_factory=list)
+
+
+def verify(path: Path) -> VerifyReport:
+    """Recompute the ledger at ``path``; stop looking after ``FINDINGS_MAX`` findings."""
+    report = VerifyReport()
+    rebuilt = Rebuilt()
+    try:
+        report.findings += [f"the file: {fault}" for fault in check_pages(path)]
+        with damage_reported(path), closing(open_read_only(path)) as connection:
+            connection.execute("BEGIN")  # one moment for everything, whatever a coordinator adds meanwhile
+            for finding in _findings(connection, rebuilt, report):
+                report.findings.append(finding)
+                if len(report.findings) >= FINDINGS_MAX:
+                    report.findings.append("and perhaps more: looked no further")
+                    break
+    except LedgerError as error:
+        report.findings.append(str(error))
+    report.sequence = rebuilt.head.sequence
+    report.state_hash = state_hash(rebuilt.state) if rebuilt.terms else b""
+    return report
+
+
+def _findings(connection: sqlite3.Connection, rebuilt: Rebuilt, report: VerifyReport) -> Iterator[str]:
+    for entry in entries(connection):
+        if not isinstance(entry.command, Terms):
+            yield from _check_decision(rebuilt.state, entry, entry.command)
+            for event in entry.events:
+                if isinstance(event, IntervalSettled):
+                    report.settlements += 1
+                    yield from _check_settlement(connection, rebuilt, entry, event)
+        rebuilt.take(entry)
+        report.commands += 1
+    if rebuilt.terms is not None:
+        yield from _check_readings(connection, rebuilt, rebuilt.terms, report)
+
+
+def _check_decision(state: MarketState, entry: Entry, command: Command) -> Iterator[str]:
+    decision = decide(state, command, entry.row.at)
+    if decision != entry.events:
+        difference = _first_difference(decision, entry)
+        yield f"row {entry.row.sequence}: {entry.row.kind} is decided otherwise now: {difference}"
+
+
+def _first_difference(decision: object, entry: Entry) -> str:
+    if not isinstance(decision, tuple):
+        return repr(decision)
+    pairs: Iterator[tuple[Event, Event]] = zip(decision, entry.events, strict=False)
+    differing = (f"{now!r} instead of {then!r}" for now, then in pairs if now != then)
+    return next(differing, f"{len(decision)} events instead of {len(entry.events)}")
+
+
+def _check_settlement(
+    connection: sqlite3.Connection, rebuilt: Rebuilt, entry: Entry, event: IntervalSettled
+) -> Iterator[str]:
+    """Go from the signed readings to the receipts and the packed rows once more."""
+    name = f"row {entry.row.sequence}: the settlement of {event.delivery_start}"
+    assert rebuilt.terms is not None
+    asked = question(rebuilt.state, event.delivery_start, rebuilt.terms)
+    if asked is None or not isinstance(entry.command, SettleInterval):
+        yield f"{name} is of an interval that nobody traded in"
+        return
+    evidence = gather(connection, asked, entry.row.sequence)
+    if evidence.command(event.delivery_start) != entry.command:
+        yield f"{name} does not follow from the stored readings"
+        return
+    batch = draft_batch(rebuilt.state, event, evidence.meters, rebuilt.terms.domain).finish()
+    yield from (f"{name}: {fault}" for fault in _check_batch(connection, batch))
+    yield from (f"{name}: {fault}" for fault in _check_receipts(connection, batch))
+    yield from (f"{name}: {fault}" for fault in _check_effect(connection, batch, event))
+
+
+def _check_batch(connection: sqlite3.Connection, batch: Batch) -> Iterator[str]:
+    sql = "SELECT readings_root, receipts_root, rows FROM settlements WHERE delivery_start = ?"
+    stored = connection.execute(sql, (batch.delivery_start,)).fetchone()
+    if stored != (batch.readings_root, batch.receipts_root, batch.rows):
+        yield "the stored roots or rows are others"
+
+
+def _check_receipts(connection: sqlite3.Connection, batch: Batch) -> Iterator[str]:
+    sql = "SELECT account, body, proof FROM receipts WHERE delivery_start = ? AND revision = 0"
+    stored = {account: (body, proof) for account, body, proof in connection.execute(sql, (batch.delivery_start,))}
+    for receipt in batch.receipts:
+        expected = canonical(receipt.body).decode(), b"".join(receipt.proof)
+        if stored.pop(receipt.account, None) != expected:
+            yield f"the stored receipt of {receipt.account} is another"
+    yield from (f"there is a receipt for {account}, who did not trade" for account in stored)
+
+
+def _check_effect(connection: sqlite3.Connection, batch: Batch, event: IntervalSettled) -> Iterator[str]:
+    """The grid's update depends on the configuration; the batch is what must be right."""
+    for effect in batch_effects(batch, event, 1, LedgerConfig()):
+        if effect.kind != "settle_batch":
+            continue
+        stored = connection.execute("SELECT payload FROM outbox WHERE key = ?", (effect.key,)).fetchone()
+        if stored is None or json.loads(stored[0]) != effect.payload:
+            yield f"the outbox's {effect.key} is missing or another"
+
+
+def _check_readings(
+    connection: sqlite3.Connection, rebuilt: Rebuilt, terms: Terms, report: VerifyReport
+) -> Iterator[str]:
+    """Every meter's readings must be signed, without gaps, and chained by hash."""
+    stored = connection.execute("SELECT count(*) FROM readings").fetchone()[0]
+    for device_id, meter in rebuilt.state.meters.items():
+        expected, previous = 1, ZERO_HASH
+        rows = connection.execute(f"{SELECT_READINGS} WHERE device_id = ? ORDER BY sequence", (device_key(device_id),))
+        for row in rows:
+            reading, digest, signature, _ = reading_of(row)
+            name = f"reading {reading.sequence} of meter {device_text(device_id)}"
+            if reading.sequence != expected or reading.previous != previous:
+                yield f"{name} does not follow from the one before it"
+            if reading.digest(terms.domain) != digest or not verify_meter(digest, signature, meter.public_key):
+                yield f"{name} is not what the meter signed"
+            expected, previous = reading.sequence + 1, digest
+            report.readings += 1
+    if stored != report.readings:
+        yield f"{stored - report.readings} readings are of meters that were never registered"

@@ -1,0 +1,111 @@
+"""Every command and event comes back from its JSON as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import get_args
+
+import pytest
+
+from coordinator.ledger import codec
+from coordinator.ledger.log import Terms
+from coordinator.market import commands as c
+from coordinator.market import events as e
+from coordinator.market.commands import Command
+from coordinator.market.events import CloseReason, Event, Stage
+from coordinator.protocol.messages import Order, Side, TimeInForce
+from tests.ledger.world import DOMAIN, RULES
+
+ACCOUNT = "0x" + "ab" * 20
+HASH = bytes(range(32))
+ORDER = Order(ACCOUNT, 'quo"te', 1_800_000_060, Side.SELL, 1, None, TimeInForce.FILL_OR_KILL, 1, 2, "ü", HASH)
+DEVICE = 2**256 - 5
+COMMANDS: list[Command] = [
+    c.AdmitMember(ACCOUNT, "Änne \N{SUN}"),
+    c.RegisterMeter(DEVICE, ACCOUNT, bytes(64), 1, 2, b"\x01" * 64, b"\x02" * 64),
+    c.SuspendMeter(DEVICE, "reason"),
+    c.PlaceOrder(ORDER, HASH, bytes(64)),
+    c.CancelOrder(ACCOUNT, bytes(32), 5),
+    c.ExpireOrders(),
+    c.CreditFunds(ACCOUNT, -5, "1:0x2:3"),
+    c.CloseGate(60),
+    c.SettleInterval(60, (c.MeteredEnergy(ACCOUNT, 1, 2, True),), HASH),
+    c.ConfirmSettlement(60, "0x12", 3, 4),
+    c.HaltTrading("why"),
+    c.ResumeTrading("why not"),
+]
+EVENTS: list[Event] = [
+    e.MemberAdmitted(ACCOUNT, "name"),
+    e.MeterRegistered(DEVICE, ACCOUNT, bytes(64), 1, 2),
+    e.MeterSuspended(DEVICE, "reason"),
+    e.OrderPlaced(ORDER, HASH, bytes(64)),
+    e.Traded(1, 60, HASH, bytes(32), 5, 6, Stage.CLOSING_AUCTION),
+    e.OrderClosed(HASH, 0, CloseReason.SELF_TRADE),
+    e.GateClosed(60, None, None, 0, "rule"),
+    e.GateClosed(60, 5, (4, 6), 7, "rule"),
+    e.FundsCredited(ACCOUNT, 5, "ref"),
+    e.IntervalSettled(
+        60,
+        (c.MeteredEnergy(ACCOUNT, 1, 2, False),),
+        (e.SettledTrade(1, HASH, bytes(32), 3, 4, 5, 6),),
+        (e.SettlementRow(ACCOUNT, HASH, 1, 2, 3, 4),),
+        HASH,
+    ),
+    e.SettlementConfirmed(60, "0x12", 3, 4),
+    e.TradingHalted("why"),
+    e.TradingResumed("why not"),
+]
+
+
+def test_examples_cover_every_kind() -> None:
+    assert {type(command) for command in COMMANDS} == set(get_args(Command.__value__))
+    assert {type(event) for event in EVENTS} == set(get_args(Event.__value__))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+def test_command_comes_back(command: Command) -> None:
+    kind, text = codec.encode_command(command)
+    assert codec.decode_command(kind, text) == command
+    assert list(json.loads(text)) == [field.name for field in fields(command)]
+
+
+def test_events_come_back_in_order() -> None:
+    kind, text = codec.encode_command(COMMANDS[0])
+    assert codec.decode_row(kind, text, codec.encode_events(EVENTS, COMMANDS[0])) == (COMMANDS[0], tuple(EVENTS))
+
+
+def test_order_is_not_written_twice() -> None:
+    command = c.PlaceOrder(ORDER, HASH, bytes(64))
+    kind, text = codec.encode_command(command)
+    events = codec.encode_events([EVENTS[3]], command)
+    assert events == '[["OrderPlaced"]]'
+    assert codec.decode_row(kind, text, events) == (command, (EVENTS[3],))
+
+
+def test_terms_come_back() -> None:
+    terms = Terms(DOMAIN.chain_id, DOMAIN.ledger, 5, RULES)
+    assert codec.decode(Terms, codec.encode(terms)) == terms
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "events"),
+    [
+        ("HaltTrading", "{}", "[]"),
+        ("HaltTrading", '{"reason": "x", "more": 1}', "[]"),
+        ("HaltTrading", "[]", "[]"),
+        ("HaltTrading", "nonsense", "[]"),
+        ("HaltTrading", '{"reason": "x"}', "5"),
+        ("HaltTrading", '{"reason": "x"}', "[[]]"),
+        ("HaltTrading", '{"reason": "x"}', '[["OrderPlaced"]]'),
+        ("CancelOrder", '{"account": "a", "order": 5, "until": 1}', "[]"),
+    ],
+)
+def test_text_that_does_not_fit_is_refused(kind: str, text: str, events: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the sentence differs with the fault
+        codec.decode_row(kind, text, events)
+
+
+def test_unknown_kind_says_so() -> None:
+    with pytest.raises(codec.UnknownKind, match="'FlyToTheMoon' is unknown"):
+        codec.decode_command("FlyToTheMoon", "{}")
