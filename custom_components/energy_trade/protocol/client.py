@@ -1,0 +1,298 @@
+"""The home's way to its coordinator: HTTPS and one WebSocket, over a session that is handed in.
+
+Two kinds of failure: ``CoordinatorUnavailable`` (try again later; what was sent may or may not have
+arrived, every call can be repeated) and ``CoordinatorRefused`` (final; code and sentence).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from .keys import AccountKey, MeterKey, verify_account
+from .messages import (
+    Cancel,
+    DeviceReceipt,
+    Join,
+    MeterRegistration,
+    Order,
+    Reading,
+    SessionRequest,
+    device_text,
+)
+from .typed_data import Domain
+from .wire import read_bytes, read_int, read_mapping, read_text
+
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+STREAM_SILENCE_S_MAX = 35.0
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class CoordinatorError(Exception):
+    """A call to the coordinator failed."""
+
+
+class CoordinatorUnavailable(CoordinatorError):
+    """No usable answer: repeat later, ``retry_after_s`` when the coordinator named a time."""
+
+    def __init__(self, message: str, retry_after_s: int | None = None) -> None:
+        """Keep the sentence and the wished pause."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class CoordinatorRefused(CoordinatorError):
+    """The coordinator refused: a stable code, a sentence that says what to do, a detail."""
+
+    def __init__(self, status: int, code: str, message: str, detail: str = "") -> None:
+        """Keep what the error envelope said."""
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class MarketInfo:
+    """The market's public rules, as a home needs them."""
+
+    market: str
+    name: str
+    currency: str
+    version: str
+    state: str
+    time: int
+    interval_s: int
+    gate_s: int
+    horizon_s: int
+    price_min_micro_per_kwh: int
+    price_max_micro_per_kwh: int
+    supplier_micro_per_kwh: int
+    feed_in_micro_per_kwh: int
+    order_energy_max_wh: int
+    domain: Domain
+    operator_account: str
+    operator_public_key: bytes
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> MarketInfo:
+        """Read the answer of ``GET /market``; raise ``ValueError`` naming the field."""
+        band, tariff = read_mapping(wire, "price_band"), read_mapping(wire, "tariff")
+        chain, operator = read_mapping(wire, "chain"), read_mapping(wire, "operator")
+        return cls(
+            market=read_text(wire, "market"),
+            name=read_text(wire, "name"),
+            currency=read_text(wire, "currency"),
+            version=read_text(wire, "version"),
+            state=read_text(wire, "state"),
+            time=read_int(wire, "time"),
+            interval_s=read_int(wire, "interval_s"),
+            gate_s=read_int(wire, "gate_s"),
+            horizon_s=read_int(wire, "horizon_s"),
+            price_min_micro_per_kwh=read_int(band, "min_micro_per_kwh"),
+            price_max_micro_per_kwh=read_int(band, "max_micro_per_kwh"),
+            supplier_micro_per_kwh=read_int(tariff, "supplier_micro_per_kwh"),
+            feed_in_micro_per_kwh=read_int(tariff, "feed_in_micro_per_kwh"),
+            order_energy_max_wh=read_int(read_mapping(wire, "order_limits"), "energy_max_wh"),
+            domain=Domain(read_int(chain, "chain_id"), read_text(chain, "ledger").lower()),
+            operator_account=read_text(operator, "account").lower(),
+            operator_public_key=read_bytes(operator, "public_key", 64),
+        )
+
+
+class CoordinatorClient:
+    """Calls of one home (or of a reader without keys) to one coordinator."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, *, timeout_s: float = 10.0) -> None:
+        """Use ``session`` (which stays the caller's) for the coordinator at ``url``."""
+        self._session = session
+        self._base = url.rstrip("/") + "/api/v1"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._token: str | None = None
+
+    async def market(self) -> MarketInfo:
+        """Return the market's rules."""
+        wire = await self._call("GET", "/market")
+        try:
+            return MarketInfo.from_wire(wire)
+        except ValueError as error:
+            raise CoordinatorUnavailable(f"the market's description is unusable: {error}") from error
+
+    async def join(self, join: Join, key: AccountKey, domain: Domain) -> None:
+        """Join the market; joining again is harmless and opens a new session."""
+        body = {
+            "join": join.to_wire(),
+            "signature": _hex(key.sign(join.digest(domain))),
+        }
+        self._token = read_text(await self._call("POST", "/members", body), "token")
+
+    async def open_session(self, request: SessionRequest, key: AccountKey, domain: Domain) -> None:
+        """Get the right to read what is the account's own."""
+        body = {
+            "session": request.to_wire(),
+            "signature": _hex(key.sign(request.digest(domain))),
+        }
+        self._token = read_text(await self._call("POST", "/sessions", body), "token")
+
+    async def register_meter(
+        self,
+        registration: MeterRegistration,
+        meter: MeterKey,
+        key: AccountKey,
+        domain: Domain,
+    ) -> None:
+        """Bind the meter to the account, signed by both; repeating it is harmless."""
+        digest = registration.digest(domain)
+        body = {
+            "registration": registration.to_wire(),
+            "meter_signature": _hex(meter.sign(digest)),
+            "account_signature": _hex(key.sign(digest)),
+        }
+        await self._call("POST", "/meters", body)
+
+    async def place_order(self, order: Order, signature: bytes) -> dict[str, Any]:
+        """Place a signed order and return its status; placing it again returns its present one."""
+        body = {"order": order.to_wire(), "signature": _hex(signature)}
+        return await self._call("POST", "/orders", body)
+
+    async def cancel(self, cancel: Cancel, signature: bytes) -> dict[str, Any]:
+        """Cancel one order, or all (``cancel.order`` zero); return the digests cancelled."""
+        path = f"/orders/{_hex(cancel.order)}" if any(cancel.order) else "/orders"
+        body = {"cancel": cancel.to_wire(), "signature": _hex(signature)}
+        return await self._call("DELETE", path, body)
+
+    async def submit_reading(self, reading: Reading, signature: bytes, info: MarketInfo) -> DeviceReceipt:
+        """Send a signed reading; return the coordinator's receipt, checked against its key.
+
+        Raises ``CoordinatorUnavailable`` when the receipt is not for this reading or not signed by
+        the market's operator: the reading must then stay in the outbox.
+        """
+        body = {"reading": reading.to_wire(), "signature": _hex(signature)}
+        answer = await self._call("POST", "/readings", body)
+        try:
+            receipt = DeviceReceipt.from_wire(read_mapping(answer, "receipt"))
+            sealed = read_bytes(answer, "signature", 64)
+        except ValueError as error:
+            raise CoordinatorUnavailable(f"the receipt is unusable: {error}") from error
+        digest = reading.digest(info.domain)
+        ours = (reading.device_id, reading.sequence, digest)
+        if (receipt.device_id, receipt.sequence, receipt.reading) != ours:
+            raise CoordinatorUnavailable("the receipt is for another reading")
+        if not verify_account(receipt.digest(info.domain), sealed, info.operator_public_key):
+            raise CoordinatorUnavailable("the receipt is not signed by the market's operator")
+        return receipt
+
+    async def meter(self, device_id: int) -> dict[str, Any]:
+        """Return what the coordinator knows of the meter (needs a session)."""
+        return await self._call("GET", f"/meters/{device_text(device_id)}")
+
+    async def account(self, address: str) -> dict[str, Any]:
+        """Return the account's balances and totals."""
+        return await self._call("GET", f"/accounts/{address}")
+
+    async def accounts(self) -> list[dict[str, Any]]:
+        """Return all accounts of the market."""
+        return list((await self._call("GET", "/accounts"))["accounts"])
+
+    async def orders(self, address: str, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the account's newest orders with their status (needs a session)."""
+        answer = await self._call("GET", f"/accounts/{address}/orders?limit={limit}")
+        return list(answer["orders"])
+
+    async def book(self, delivery_start: int) -> dict[str, Any]:
+        """Return the order book of one delivery interval."""
+        return await self._call("GET", f"/book/{delivery_start}")
+
+    async def intervals(self, since: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return delivery intervals from ``since`` on."""
+        return list((await self._call("GET", f"/intervals?since={since}&limit={limit}"))["intervals"])
+
+    async def receipts(self, address: str, since: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the account's settlement receipts in short (needs a session)."""
+        answer = await self._call("GET", f"/receipts/{address}?since={since}&limit={limit}")
+        return list(answer["receipts"])
+
+    async def receipt(self, address: str, delivery_start: int) -> dict[str, Any]:
+        """Return one settlement receipt with its proof (needs a session)."""
+        return await self._call("GET", f"/receipts/{address}/{delivery_start}")
+
+    async def stream(self, since: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """Yield the stream's messages: a snapshot (or what came after ``since``), then events.
+
+        Ends with ``CoordinatorUnavailable`` when the connection closes, stays silent for longer
+        than three heartbeats, or sends what is not a message.
+        """
+        path = "/stream" if since is None else f"/stream?since={since}"
+        try:
+            async with self._session.ws_connect(
+                self._base + path,
+                max_msg_size=ANSWER_BYTES_MAX,
+                timeout=_STREAM_TIMEOUT,
+            ) as socket:
+                async for message in socket:
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        break
+                    yield _object(message.data)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise CoordinatorUnavailable(f"the stream broke: {error!r}") from error
+        raise CoordinatorUnavailable("the stream was closed")
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            async with self._session.request(
+                method,
+                self._base + path,
+                json=body,
+                headers=headers,
+                timeout=self._timeout,
+            ) as response:
+                text = await _bounded_text(response)
+                if response.status < 400:
+                    return _object(text)
+                raise _failure(response, text)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise CoordinatorUnavailable(f"no answer from {self._base}: {error!r}") from error
+
+
+_STREAM_TIMEOUT = aiohttp.ClientWSTimeout(ws_receive=STREAM_SILENCE_S_MAX, ws_close=5.0)
+
+
+async def _bounded_text(response: aiohttp.ClientResponse) -> str:
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(65536):
+        data += chunk
+        if len(data) > ANSWER_BYTES_MAX:
+            raise CoordinatorUnavailable("the answer is larger than 4 MiB")
+    return data.decode(errors="replace")
+
+
+def _failure(response: aiohttp.ClientResponse, text: str) -> CoordinatorError:
+    """Turn an error answer into the kind of failure that it is."""
+    try:
+        envelope = _object(text)
+        code, message = read_text(envelope, "code"), read_text(envelope, "message")
+    except ValueError, CoordinatorUnavailable:
+        return CoordinatorUnavailable(f"HTTP {response.status} without an error envelope")
+    if response.status in _TRANSIENT_STATUS:
+        pause = response.headers.get("Retry-After", "")
+        return CoordinatorUnavailable(f"{code}: {message}", int(pause) if pause.isdecimal() else None)
+    return CoordinatorRefused(response.status, code, message, str(envelope.get("detail", "")))
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise CoordinatorUnavailable("the answer is not JSON") from error
+    if not isinstance(value, dict):
+        raise CoordinatorUnavailable("the answer is not a JSON object")
+    return value
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()

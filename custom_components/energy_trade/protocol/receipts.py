@@ -1,0 +1,202 @@
+"""Settlement receipts: their canonical form, and everything in them recomputed.
+
+``verify_receipt`` trusts nobody: it needs the envelope only. What it cannot know, namely whether
+the root stands on the chain, the caller checks against ``receipts_root`` and ``transaction``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .keys import device_id_of, verify_meter
+from .merkle import leaf_hash, proves
+from .messages import Order, Reading, Side, device_text
+from .recovery import recover_address
+from .typed_data import Domain
+from .units import value_micro
+from .wire import read_bytes, read_int, read_list, read_mapping, read_text
+
+RECEIPT_TAG = "energy-trade/receipt/1"
+READING_TAG = "energy-trade/reading/1"
+RECEIPT_VERSION = 1
+
+
+def canonical(body: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a body that are hashed: sorted keys, no spaces, ASCII, no floats."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def receipt_leaf(body: Mapping[str, Any]) -> bytes:
+    """Return a receipt's leaf in the batch's tree of receipts."""
+    return leaf_hash(RECEIPT_TAG, canonical(body))
+
+
+def reading_leaf(digest: bytes) -> bytes:
+    """Return a reading's leaf in the batch's tree of readings."""
+    return leaf_hash(READING_TAG, digest)
+
+
+def verify_receipt(envelope: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with a receipt, a sentence each; an empty list means it holds."""
+    try:
+        body = read_mapping(envelope, "body")
+        if read_int(body, "version") != RECEIPT_VERSION:
+            return [f"version {body['version']} of the receipt is unknown: update Energy Trade"]
+        domain = Domain(read_int(body, "chain_id"), read_text(body, "ledger"))
+        findings = list(_check_proof(envelope, body))
+        findings += _check_meters(body, domain)
+        findings += _check_rows(body, domain)
+        findings += _check_money(body)
+    except ValueError as error:
+        return [f"the receipt is malformed: {error}"]
+    return findings
+
+
+def _check_proof(envelope: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
+    proof = [read_bytes({"proof": step}, "proof", 32) for step in read_list(envelope, "proof")]
+    if not proves(receipt_leaf(body), proof, read_bytes(envelope, "receipts_root", 32)):
+        yield "the proof does not lead to the batch's receipts root"
+
+
+def _check_meters(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
+    """Registers signed at both ends of the interval must give the verified energy."""
+    verified = read_mapping(body, "verified")
+    start, interval_s = read_int(body, "delivery_start"), read_int(body, "interval_s")
+    consumption_wh = production_wh = 0
+    for meter in read_list(body, "meters"):
+        opening, closing = (_signed_reading(meter, end, domain) for end in ("opening", "closing"))
+        if isinstance(opening, str) or isinstance(closing, str):
+            yield opening if isinstance(opening, str) else str(closing)
+            continue
+        ends = (opening.timestamp, closing.timestamp)
+        if ends != (start, start + interval_s) and not verified.get("estimated"):
+            yield "a reading is not of the interval's boundary and not marked estimated"
+        consumption_wh += closing.consumption_wh - opening.consumption_wh
+        production_wh += closing.production_wh - opening.production_wh
+    if verified.get("estimated"):
+        return
+    if (read_int(verified, "consumption_wh"), read_int(verified, "production_wh")) != (
+        consumption_wh,
+        production_wh,
+    ):
+        yield "the verified energy is not the difference of the signed registers"
+
+
+def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain) -> Reading | str:
+    """Return the reading at one end of the interval, or what is wrong with it."""
+    record = read_mapping(meter, end)
+    reading = Reading.from_wire(read_mapping(record, "reading"))
+    public_key = read_bytes(meter, "public_key", 64)
+    device = device_text(reading.device_id)
+    if device_id_of(public_key) != reading.device_id or read_text(meter, "device_id") != device:
+        return f"the key given for meter {device} is not that meter's"
+    if not verify_meter(reading.digest(domain), read_bytes(record, "signature", 64), public_key):
+        return f"the {end} reading of meter {device} is not signed by it"
+    return reading
+
+
+def _check_rows(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
+    """Each row must be a signed order executed within its limit, and the sum of its trades."""
+    trades = read_list(body, "trades")
+    for row in read_list(body, "rows"):
+        order = Order.from_wire(read_mapping(row, "order"))
+        digest = order.digest(domain)
+        name = f"order 0x{digest.hex()}"
+        if order.account != read_text(body, "account"):
+            yield f"{name} is of another account"
+        if recover_address(digest, read_bytes(row, "signature", 64)) != order.account:
+            yield f"{name} is not signed by the account"
+        if order.delivery_start != read_int(body, "delivery_start"):
+            yield f"{name} is for another interval"
+        own = [trade for trade in trades if trade.get("order") == "0x" + digest.hex()]
+        yield from _check_execution(name, order, row, own)
+    ids = {"0x" + Order.from_wire(row["order"]).digest(domain).hex() for row in body["rows"]}
+    if any(trade.get("order") not in ids and trade.get("settled_wh") for trade in trades):
+        yield "a settled trade has no row"
+
+
+def _check_execution(
+    name: str, order: Order, row: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    executed_wh, paid_micro = read_int(row, "executed_wh"), read_int(row, "value_micro")
+    if executed_wh != sum(read_int(trade, "settled_wh") for trade in trades):
+        yield f"{name}: the executed energy is not the sum of its trades"
+    if paid_micro != sum(read_int(trade, "value_micro") for trade in trades):
+        yield f"{name}: the value is not the sum of its trades"
+    if not 0 < executed_wh <= order.energy_wh:
+        yield f"{name}: more was executed than signed"
+    if read_int(row, "trades") != sum(1 for trade in trades if trade["settled_wh"]):
+        yield f"{name}: the number of settled trades is wrong"
+    metered_wh = read_int(row, "metered_wh")
+    if metered_wh < executed_wh or (order.side is Side.BUY and metered_wh != executed_wh):
+        yield f"{name}: the energy minted or burned does not fit the energy executed"
+    limit = order.limit_price_micro_per_kwh
+    for trade in trades:
+        price = read_int(trade, "price_micro_per_kwh")
+        if read_int(trade, "value_micro") != value_micro(read_int(trade, "settled_wh"), price):
+            yield f"trade {trade.get('trade_id')}: the value is not energy times price"
+        if limit is not None and (price > limit if order.side is Side.BUY else price < limit):
+            yield f"trade {trade.get('trade_id')}: the price is worse than the signed limit"
+
+
+def _check_money(body: Mapping[str, Any]) -> Iterator[str]:
+    """The components must add up, and the counterfactual follow from tariffs and registers."""
+    parts = read_mapping(body, "components")
+    energy_micro = sum(
+        (1 if trade.get("side") == Side.SELL else -1) * read_int(trade, "value_micro")
+        for trade in read_list(body, "trades")
+    )
+    if read_int(parts, "energy_micro") != energy_micro:
+        yield "the energy component is not the sum of the trades"
+    names = ("energy_micro", "grid_fee_micro", "community_fee_micro", "imbalance_micro")
+    total_micro = sum(read_int(parts, name) for name in names)
+    if read_int(parts, "total_micro") != total_micro:
+        yield "the components do not add up to the total"
+    stated = dict(read_mapping(body, "counterfactual"))
+    if stated != _counterfactual(body, stated, total_micro):
+        yield "the comparison with the supplier's tariff is not what tariffs and registers give"
+
+
+def _counterfactual(body: Mapping[str, Any], stated: Mapping[str, Any], total_micro: int) -> dict[str, int]:
+    verified = read_mapping(body, "verified")
+    settled = {Side.BUY: 0, Side.SELL: 0}
+    for trade in read_list(body, "trades"):
+        settled[Side(read_text(trade, "side"))] += read_int(trade, "settled_wh")
+    return counterfactual(
+        consumption_wh=read_int(verified, "consumption_wh"),
+        production_wh=read_int(verified, "production_wh"),
+        bought_wh=settled[Side.BUY],
+        sold_wh=settled[Side.SELL],
+        total_micro=total_micro,
+        supplier_micro_per_kwh=read_int(stated, "supplier_micro_per_kwh"),
+        feed_in_micro_per_kwh=read_int(stated, "feed_in_micro_per_kwh"),
+    )
+
+
+def counterfactual(
+    *,
+    consumption_wh: int,
+    production_wh: int,
+    bought_wh: int,
+    sold_wh: int,
+    total_micro: int,
+    supplier_micro_per_kwh: int,
+    feed_in_micro_per_kwh: int,
+) -> dict[str, int]:
+    """Return what the interval cost with and without the market (money 1e-6, + is received).
+
+    What was not traded is supplied or taken by the supplier at its tariff.
+    """
+    without = value_micro(production_wh, feed_in_micro_per_kwh) - value_micro(consumption_wh, supplier_micro_per_kwh)
+    rest = value_micro(production_wh - sold_wh, feed_in_micro_per_kwh) - value_micro(
+        consumption_wh - bought_wh, supplier_micro_per_kwh
+    )
+    return {
+        "without_market_micro": without,
+        "with_market_micro": total_micro + rest,
+        "saved_micro": total_micro + rest - without,
+        "supplier_micro_per_kwh": supplier_micro_per_kwh,
+        "feed_in_micro_per_kwh": feed_in_micro_per_kwh,
+    }

@@ -1,0 +1,90 @@
+"""The golden vectors are fresh, and other people's code agrees with them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from eth_account import Account
+from eth_account._utils.signing import to_standard_signature_bytes
+from eth_account.messages import encode_typed_data
+from eth_utils.crypto import keccak
+
+from coordinator.protocol.keys import verify_account, verify_meter
+from coordinator.protocol.messages import Cancel, Message, Order, Reading
+from coordinator.protocol.typed_data import StructType
+
+from .vectors import DOMAIN, PATH, build
+
+VECTORS: dict[str, Any] = json.loads(PATH.read_text())
+SIGNED = [*VECTORS["orders"], *VECTORS["messages"], *VECTORS["registrations"]]
+
+
+def test_file_is_fresh() -> None:
+    assert build() == VECTORS, "run: python -m tests.protocol.vectors"
+
+
+@pytest.mark.parametrize("case", SIGNED, ids=lambda case: case["digest"][:10])
+def test_eth_account_recovers_the_signer(case: dict[str, Any]) -> None:
+    sealed = bytes.fromhex(case["compact_signature"][2:])
+    v = 27 + (sealed[32] >> 7)
+    standard = to_standard_signature_bytes(bytes.fromhex(case["signature"][2:]) + bytes([v]))
+    signer = Account._recover_hash(bytes.fromhex(case["digest"][2:]), signature=standard[:64] + bytes([v]))
+    assert signer.lower() == case["signer"]
+
+
+@pytest.mark.parametrize("case", VECTORS["orders"], ids=lambda case: case["digest"][:10])
+def test_eth_account_hashes_the_same_order(case: dict[str, Any]) -> None:
+    order = Order.from_wire(case["message"])
+    assert oracle_digest(order).hex() == case["digest"][2:]
+    assert order.to_wire() == case["message"]
+
+
+def test_eth_account_hashes_the_same_cancel_and_reading() -> None:
+    cancel = VECTORS["messages"][1]
+    message = cancel["message"]
+    ours = Cancel(
+        message["account"],
+        message["market"],
+        bytes.fromhex(message["order"][2:]),
+        message["until"],
+        bytes.fromhex(message["salt"][2:]),
+    )
+    assert oracle_digest(ours).hex() == cancel["digest"][2:]
+    for case in VECTORS["readings"]:
+        reading = Reading.from_wire(case["message"])
+        assert oracle_digest(reading).hex() == case["digest"][2:]
+        assert reading.to_wire() == case["message"]
+
+
+def test_signatures_verify_and_no_other_key_does() -> None:
+    key = bytes.fromhex(VECTORS["keys"]["account"]["public_key"][2:])
+    case = VECTORS["orders"][0]
+    digest, signature = (bytes.fromhex(case[name][2:]) for name in ("digest", "signature"))
+    assert verify_account(digest, signature, key)
+    assert not verify_account(digest, signature, key[32:] + key[:32])
+    reading = VECTORS["readings"][0]
+    digest, signature, meter = (bytes.fromhex(reading[name][2:]) for name in ("digest", "signature", "public_key"))
+    assert verify_meter(digest, signature, meter)
+    assert not verify_meter(keccak(digest), signature, meter)
+
+
+def oracle_digest(message: Message) -> bytes:
+    """Hash a message with eth-account."""
+    types = {struct.name: _members(struct) for struct in (message.TYPE, *message.TYPE.nested)}
+    signable = encode_typed_data(
+        domain_data={
+            "name": "Energy Trade",
+            "version": "1",
+            "chainId": DOMAIN.chain_id,
+            "verifyingContract": DOMAIN.ledger,
+        },
+        message_types=types,
+        message_data=dict(message.values()),
+    )
+    return bytes(keccak(b"\x19" + signable.version + signable.header + signable.body))
+
+
+def _members(struct: StructType) -> list[dict[str, str]]:
+    return [{"name": name, "type": kind} for name, kind in struct.members]
