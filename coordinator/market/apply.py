@@ -22,7 +22,6 @@ from .events import (
     TradingResumed,
 )
 from .state import (
-    CREDIT_REFERENCES_KEPT,
     FINISHED_INTERVALS_KEPT,
     Account,
     Interval,
@@ -179,8 +178,6 @@ def _confirm(state: MarketState, event: SettlementConfirmed) -> None:
 def _credit(state: MarketState, event: FundsCredited) -> None:
     _account(state, event.account).money_micro += event.money_micro
     state.credited[event.reference] = None
-    if len(state.credited) > CREDIT_REFERENCES_KEPT:
-        del state.credited[next(iter(state.credited))]
 
 
 def _register_meter(state: MarketState, event: MeterRegistered) -> None:

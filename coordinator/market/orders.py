@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from ..protocol.messages import ZERO_HASH, Order, TimeInForce
+from ..protocol.messages import ZERO_HASH, Order, Side, TimeInForce
 from .book import Match, in_order
 from .commands import CancelOrder, PlaceOrder
 from .events import CloseReason, Event, OrderClosed, OrderPlaced, Rejected, Stage, Traded
@@ -175,7 +175,7 @@ def _trades(state: MarketState, command: PlaceOrder, match: Match[bytes]) -> lis
     taker = command.order
     for trade_id, fill in enumerate(match.fills, state.trades_made + 1):
         buy, sell = fill.key, command.digest
-        if taker.side.code == 0:
+        if taker.side is Side.BUY:
             buy, sell = sell, buy
         events.append(
             Traded(

@@ -24,7 +24,6 @@ from .events import (
 from .rules import MarketRules
 
 FINISHED_INTERVALS_KEPT = 16
-CREDIT_REFERENCES_KEPT = 10_000
 
 
 class IntervalStage(StrEnum):
@@ -143,7 +142,11 @@ class Interval:
 
 @dataclass(slots=True)
 class MarketState:
-    """All that ``decide`` may look at."""
+    """All that ``decide`` may look at.
+
+    ``credited`` never forgets: after a deep rollback of the chain the observer tells old deposits
+    again, and a forgotten one would be money out of nothing.
+    """
 
     rules: MarketRules
     halted: str | None = None

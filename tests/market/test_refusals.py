@@ -236,6 +236,13 @@ def test_just_within_the_limits(at: int, terms: dict[str, int]) -> None:
     market.do(market.order(ALICE, "buy", 100, 200_000, **terms))
 
 
+def test_one_sound_meter_is_enough() -> None:
+    market = Market().admit(ALICE)
+    market.do(_meter(7))
+    market.do(SuspendMeter(1, "tampering"))
+    market.place(ALICE, "buy", 100, 200_000)
+
+
 def test_the_last_micro_is_enough() -> None:
     market = Market().admit(ALICE, money_micro=2)
     market.place(ALICE, "buy", 1, 1001)
