@@ -13,6 +13,7 @@ from .book import Match, in_order
 from .commands import CancelOrder, PlaceOrder
 from .events import CloseReason, Event, OrderClosed, OrderPlaced, Rejected, Stage, Traded
 from .rejections import Code, refuse
+from .rules import MarketRules
 from .state import Interval, IntervalStage, KnownOrder, MarketState
 
 
@@ -113,11 +114,19 @@ def _refuse_interval(state: MarketState, order: Order, at: int) -> Rejected | No
         )
     if start > at + rules.horizon_s:
         return refuse(Code.BEYOND_HORIZON, f"orders are taken up to {rules.horizon_s} s ahead; wait")
-    placed = interval.orders_by_account.get(order.account, 0) if interval is not None else 0
-    if placed >= rules.orders_per_account_interval_max:
+    return _refuse_crowd(rules, interval, order.account) if interval is not None else None
+
+
+def _refuse_crowd(rules: MarketRules, interval: Interval, account: str) -> Rejected | None:
+    if interval.orders_by_account.get(account, 0) >= rules.orders_per_account_interval_max:
         return refuse(
             Code.TOO_MANY_ORDERS,
             f"an account may place {rules.orders_per_account_interval_max} orders per interval",
+        )
+    if len(interval.orders) >= rules.orders_per_interval_max:
+        return refuse(
+            Code.INTERVAL_FULL,
+            f"this interval has its {rules.orders_per_interval_max} orders; take another one",
         )
     return None
 

@@ -22,6 +22,7 @@ class Code(StrEnum):
     GATE_CLOSED = "gate_closed"
     GATE_OPEN = "gate_open"
     INSUFFICIENT_FUNDS = "insufficient_funds"
+    INTERVAL_FULL = "interval_full"
     INTERVAL_MISALIGNED = "interval_misaligned"
     INTERVAL_NOT_OPEN = "interval_not_open"
     MARKET_FULL = "market_full"

@@ -38,7 +38,8 @@ class ClearingRule:
 class MarketRules:
     """Times, limits and prices of one market; raise ``ValueError`` when they contradict.
 
-    Prices below zero are not supported: a seller would need funds too.
+    Prices below zero are not supported: a seller would need funds too. ``orders_per_interval_max``
+    keeps an interval's batch within one transaction (16.78M gas, EIP-7825, at 12.5k an order).
     """
 
     market: str
@@ -52,6 +53,7 @@ class MarketRules:
     order_energy_max_wh: int
     orders_per_account_interval_max: int
     members_max: int
+    orders_per_interval_max: int = 1_200
     rule: ClearingRule = field(default_factory=ClearingRule)
 
     def __post_init__(self) -> None:
@@ -65,7 +67,8 @@ class MarketRules:
             raise ValueError(f"the price band must lie within 0 to {PRICE_MICRO_PER_KWH_MAX}")
         if not 0 < self.order_energy_max_wh <= ENERGY_WH_MAX:
             raise ValueError(f"order_energy_max_wh must be from 1 to {ENERGY_WH_MAX}")
-        if self.orders_per_account_interval_max < 1 or self.members_max < 1:
+        limits = self.orders_per_account_interval_max, self.orders_per_interval_max, self.members_max
+        if min(limits) < 1:
             raise ValueError("limits of orders and members must be at least 1")
 
     @property

@@ -32,6 +32,7 @@ RULES = MarketRules(
     order_energy_max_wh=100_000,
     orders_per_account_interval_max=100_000,
     members_max=1_000,
+    orders_per_interval_max=1_000_000,
 )
 CONFIG = LedgerConfig(reading_deadline_s=120, grid_capacity_w=630_000)
 

@@ -71,6 +71,14 @@ def _one_too_many(market: Market) -> Command:
     return market.order(ALICE, "buy", 1, 1)
 
 
+def _crowded(market: Market) -> Command:
+    """More orders than one batch can settle would stop the settlement of all."""
+    market.state.rules = replace(RULES, orders_per_interval_max=2)
+    market.place(ALICE, "buy", 1, 1)
+    market.place(BOB, "buy", 1, 1)
+    return market.order(BOB, "sell", 1, 1)
+
+
 def _poor(market: Market) -> Command:
     """1 Wh at 1001 micro per kWh reserves 2 micro: the limit's value is rounded up."""
     market.admit(CAROL, money_micro=1)
@@ -194,6 +202,7 @@ _CASES: list[tuple[Code, Callable[[Market], Command]]] = [
     (Code.EXPIRED, _bid(valid_until=NOON)),
     (Code.EXPIRED, _bid(time_in_force=TimeInForce.GOOD_TILL_DATE)),
     (Code.TOO_MANY_ORDERS, _one_too_many),
+    (Code.INTERVAL_FULL, _crowded),
     (Code.INSUFFICIENT_FUNDS, _poor),
     (Code.INSUFFICIENT_FUNDS, _poor_at_market),
     (Code.INSUFFICIENT_FUNDS, _overdrawn),
