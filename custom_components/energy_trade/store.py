@@ -1,0 +1,132 @@
+"""What survives a restart: keys in one private file, the agent's state in another per entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, override
+
+from homeassistant.core import HomeAssistant
+from homeassistant.exceptions import HomeAssistantError
+from homeassistant.helpers.storage import Store
+
+from .const import DOMAIN
+from .household.identity import Identity
+from .protocol.client import MarketInfo
+from .protocol.keys import AccountKey, MeterKey
+from .protocol.wire import read_bytes
+
+_VERSION = 1
+
+
+class NotWrittenError(HomeAssistantError):
+    """The disk did not take the state; nothing may be sent on the strength of it."""
+
+
+class DurableStore[T: Mapping[str, Any]](Store[T]):
+    """A private (0600), atomically written store that says so when a write did not happen.
+
+    Home Assistant's own store logs a failed write, and skips writes while it stops. A signed message
+    must never leave before the state that remembers it is on disk.
+    """
+
+    _written = False
+
+    def __init__(self, hass: HomeAssistant, key: str) -> None:
+        super().__init__(hass, _VERSION, key, private=True, atomic_writes=True)
+
+    async def async_save_durably(self, data: T) -> None:
+        """Write now; raise ``NotWrittenError`` when the file was not written."""
+        self._written = False
+        await self.async_save(data)
+        if not self._written:
+            raise NotWrittenError(
+                translation_domain=DOMAIN, translation_key="not_written", translation_placeholders={"key": self.key}
+            )
+
+    @override
+    async def _async_write_data(self, data: dict[str, Any]) -> None:
+        await super()._async_write_data(data)
+        self._written = True
+
+
+class IdentityStore:
+    """The keys of all entries, by market and ledger. They outlive an entry: they own its money."""
+
+    def __init__(self, hass: HomeAssistant) -> None:
+        self._store: DurableStore[dict[str, dict[str, str]]] = DurableStore(hass, f"{DOMAIN}.identities")
+
+    async def async_load(self, market: str, chain_id: int, ledger: str) -> Identity | None:
+        """Return the keys for this market, if there are any."""
+        saved = (await self._store.async_load() or {}).get(_key(market, chain_id, ledger))
+        if saved is None:
+            return None
+        return Identity(
+            AccountKey.from_secret(read_bytes(saved, "account_secret", 32)),
+            MeterKey.from_secret(read_bytes(saved, "meter_secret", 32)),
+        )
+
+    async def async_load_or_create(self, info: MarketInfo) -> Identity:
+        """Return the keys for this market; new ones are on disk before they are returned."""
+        place = (info.market, info.domain.chain_id, info.domain.ledger)
+        if (known := await self.async_load(*place)) is not None:
+            return known
+        identity = Identity.generate()
+        saved = await self._store.async_load() or {}
+        secrets = {
+            "account_secret": "0x" + identity.account_key.secret.hex(),
+            "meter_secret": "0x" + identity.meter_key.secret.hex(),
+        }
+        await self._store.async_save_durably({**saved, _key(*place): secrets})
+        return identity
+
+
+class StateStore:
+    """One entry's agent and the market's rules as they were last seen, for a start without network."""
+
+    def __init__(self, hass: HomeAssistant, entry_id: str) -> None:
+        self._store: DurableStore[dict[str, Any]] = DurableStore(hass, f"{DOMAIN}.{entry_id}")
+
+    async def async_load(self) -> dict[str, Any]:
+        """Return what was saved, empty at first."""
+        return await self._store.async_load() or {}
+
+    async def async_save(self, agent: Mapping[str, Any], info: MarketInfo, meter_generation: int) -> None:
+        """Write now; raise ``NotWrittenError`` when that failed."""
+        market = market_wire(info)
+        await self._store.async_save_durably(
+            {"agent": dict(agent), "market": market, "meter_generation": meter_generation}
+        )
+
+    async def async_remove(self) -> None:
+        """Forget the state."""
+        await self._store.async_remove()
+
+
+def market_wire(info: MarketInfo) -> dict[str, Any]:
+    """Return the rules in the shape that ``MarketInfo.from_wire`` reads."""
+    return {
+        "market": info.market,
+        "name": info.name,
+        "currency": info.currency,
+        "version": info.version,
+        "state": info.state,
+        "time": info.time,
+        "interval_s": info.interval_s,
+        "gate_s": info.gate_s,
+        "horizon_s": info.horizon_s,
+        "price_band": {
+            "min_micro_per_kwh": info.price_min_micro_per_kwh,
+            "max_micro_per_kwh": info.price_max_micro_per_kwh,
+        },
+        "tariff": {
+            "supplier_micro_per_kwh": info.supplier_micro_per_kwh,
+            "feed_in_micro_per_kwh": info.feed_in_micro_per_kwh,
+        },
+        "order_limits": {"energy_max_wh": info.order_energy_max_wh},
+        "chain": {"chain_id": info.domain.chain_id, "ledger": info.domain.ledger},
+        "operator": {"account": info.operator_account, "public_key": "0x" + info.operator_public_key.hex()},
+    }
+
+
+def _key(market: str, chain_id: int, ledger: str) -> str:
+    return f"{market}@{chain_id}:{ledger}"

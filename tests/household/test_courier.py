@@ -1,0 +1,237 @@
+"""Delivery: in order, never lost, never twice with other content, whatever fails on the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordinator.household.agent import HouseholdAgent
+from coordinator.household.courier import Answer, deliver, line_up
+from coordinator.household.outbox import Outgoing
+from coordinator.household.reason import Refusal
+from coordinator.protocol.client import CoordinatorRefused, CoordinatorUnavailable
+from coordinator.protocol.messages import DeviceReceipt, Side
+
+from .world import DOMAIN, IDENTITY, INFO, INTERVAL_S, LIMITS, POLICY, START, Market, new_agent, run
+
+
+class Delivery:
+    """A home, its market, and what was answered."""
+
+    def __init__(self, market: Market | None = None) -> None:
+        self.agent = new_agent()
+        self.market = market or Market()
+        self.answers: list[tuple[str, Answer]] = []
+        self.saves = 0
+
+    async def save(self) -> None:
+        self.saves += 1
+        self.agent.saved(self.agent.version)
+
+    def observe(self, *consumption_wh: int, first: int = 0) -> None:
+        for index, register in enumerate(consumption_wh, first):
+            self.market.now = START + index * INTERVAL_S
+            assert isinstance(self.agent.observe_boundary(self.market.now, register, 0), list)
+
+    def run(self) -> Refusal | None:
+        return run(deliver(self.agent, self.market, self.save, self.market.now, self._note))
+
+    def line_up(self) -> Refusal | None:
+        return run(line_up(self.agent, self.market))
+
+    def _note(self, item: Outgoing, answer: Answer) -> None:
+        self.answers.append((item.key, answer))
+
+
+def test_orders_go_first_and_readings_in_sequence() -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020, 1_040)
+    home.agent.plan(START + 120)
+    assert home.run() is None
+    assert home.market.calls == ["order", "reading 1", "reading 2", "reading 3"]
+    assert len(home.agent.outbox) == 0
+    assert home.agent.meter.acknowledged == 3
+    assert isinstance(home.answers[-1][1], DeviceReceipt)
+
+
+def test_an_outage_loses_nothing_and_an_order_does_not_wait_for_the_readings() -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020)
+    home.agent.plan(START + 60)
+    home.market.faults = ["away", "away"]
+    with pytest.raises(CoordinatorUnavailable):
+        home.run()
+    assert len(home.agent.outbox) == 3
+    home.market.faults = ["", "away"]
+    with pytest.raises(CoordinatorUnavailable):
+        home.run()
+    assert len(home.market.orders) == 1
+    assert home.run() is None
+    assert sorted(home.market.readings) == [1, 2]
+
+
+def test_a_lost_answer_is_asked_for_again_and_counts_once() -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020)
+    home.agent.plan(START + 60)
+    home.market.faults = ["lost", "lost"]
+    with pytest.raises(CoordinatorUnavailable):
+        home.run()
+    assert home.run() is None
+    assert (len(home.market.orders), sorted(home.market.readings)) == (1, [1, 2])
+    assert home.market.equivocations == 0
+
+
+def test_a_late_order_is_dropped_not_sent() -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020)
+    home.agent.plan(START + 60)
+    home.market.now = START + 120
+    assert home.run() is None
+    assert home.market.calls == ["reading 1", "reading 2"]
+
+
+def test_a_refused_order_is_told_and_gone() -> None:
+    home = Delivery()
+    home.agent.place(START, START + 120, Side.BUY, 10, 100_000)
+    home.market.faults = ["refuse:insufficient_funds"]
+    assert home.run() is None
+    ((_, answer),) = home.answers
+    assert isinstance(answer, CoordinatorRefused)
+    assert answer.code == "insufficient_funds"
+    assert len(home.agent.outbox) == 0
+
+
+def test_a_reading_refused_for_itself_is_given_up_and_those_behind_it_are_chained_anew() -> None:
+    home = Delivery()
+    home.observe(1_000)
+    home.run()
+    home.observe(1_020, 1_040, 1_060, first=1)
+    home.market.faults = ["refuse:beyond_limit"]
+    assert home.run() is None
+    kept = home.market.readings
+    assert [(kept[n].sequence, kept[n].consumption_wh) for n in sorted(kept)] == [(1, 1_000), (2, 1_040), (3, 1_060)]
+    assert kept[3].previous == kept[2].digest(DOMAIN)
+    assert [key for key, answer in home.answers if isinstance(answer, CoordinatorRefused)] == ["reading:2"]
+    home.observe(1_080, first=4)
+    assert home.run() is None
+    assert sorted(kept) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("code", ["clock_skew", "not_a_member", "suspended", "unauthorized", "unknown_meter"])
+def test_what_the_operator_can_lift_keeps_the_readings(code: str) -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020)
+    home.market.faults = [f"refuse:{code}"]
+    blocked = home.run()
+    assert blocked is not None
+    assert blocked.code == code
+    assert len(home.agent.outbox) == 2
+    assert home.run() is None
+    assert sorted(home.market.readings) == [1, 2]
+
+
+def test_a_restored_backup_goes_on_behind_the_coordinators_last_reading() -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020)
+    home.run()
+    backup = home.agent.to_dict()
+    home.observe(1_040, 1_060, first=2)
+    home.run()
+    home.agent = HouseholdAgent.from_dict(backup, IDENTITY, INFO, POLICY, LIMITS)
+    assert home.line_up() is None
+    home.observe(1_080, first=4)
+    assert home.run() is None
+    assert sorted(home.market.readings) == [1, 2, 3, 4, 5]
+    assert home.market.equivocations == 0
+
+
+def test_a_restored_backup_that_signed_before_asking_does_not_contradict_itself() -> None:
+    home = Delivery()
+    home.observe(1_000)
+    home.run()
+    backup = home.agent.to_dict()
+    home.observe(1_020, 1_040, first=1)
+    home.run()
+    home.agent = HouseholdAgent.from_dict(backup, IDENTITY, INFO, POLICY, LIMITS)
+    home.observe(1_055, first=3)  # would be sequence 2 with another content
+    assert home.line_up() is None
+    assert home.run() is None
+    assert home.market.equivocations == 0
+    assert home.market.readings[4].consumption_wh == 1_055
+
+
+def test_keys_without_any_state_go_on_from_the_coordinators_end() -> None:
+    market = Market()
+    first = Delivery(market)
+    first.observe(1_000, 1_020)
+    first.run()
+    second = Delivery(market)
+    assert second.line_up() is None
+    second.observe(1_030, first=2)
+    assert second.run() is None
+    assert market.readings[3].consumption_wh == 1_030
+
+
+def test_a_coordinator_that_lost_acknowledged_readings_is_named() -> None:
+    home = Delivery()
+    home.observe(1_000, 1_020)
+    home.run()
+    del home.market.readings[2]
+    refusal = home.line_up()
+    assert refusal is not None
+    assert refusal.code == "coordinator_behind"
+    home.observe(1_040, first=2)
+    blocked = home.run()
+    assert blocked is not None
+    assert blocked.code == "coordinator_behind"
+    assert len(home.agent.outbox) == 1, "the reading is kept until the operator has mended it"
+
+
+def test_a_gap_is_closed_by_asking() -> None:
+    """The coordinator knows nothing of a reading that this home believes it never signed as first."""
+    home = Delivery()
+    home.observe(1_000, 1_020, 1_040)
+    home.agent.refused("reading:1")
+    assert home.run() is None
+    assert sorted(home.market.readings) == [1, 2]
+    assert home.market.readings[1].consumption_wh == 1_020
+
+
+def test_a_cancellation_is_carried_like_an_order() -> None:
+    home = Delivery()
+    home.agent.cancel(START)
+    home.market.faults = ["lost"]
+    with pytest.raises(CoordinatorUnavailable):
+        home.run()
+    assert home.run() is None
+    assert len(home.market.cancels) == 2, "the same one twice does no harm"
+    assert len(home.agent.outbox) == 0
+
+
+def test_without_a_listener_answers_are_just_gone() -> None:
+    home = Delivery()
+    home.observe(1_000)
+    assert run(deliver(home.agent, home.market, home.save, START)) is None
+    assert home.agent.answered("reading:1") is None
+    assert home.agent.refused("reading:1") is None
+
+
+def test_garbage_about_the_meter_is_an_outage() -> None:
+    class Garbage(Market):
+        async def meter(self, device_id: int) -> dict[str, object]:
+            return {"last": {"sequence": "many"}}
+
+    home = Delivery(Garbage())
+    with pytest.raises(CoordinatorUnavailable, match="sequence"):
+        home.line_up()
+    with pytest.raises(CoordinatorUnavailable, match="last"):
+        run(line_up(home.agent, _Answering({"last": 7})))
+
+
+class _Answering(Market):
+    def __init__(self, answer: dict[str, object]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def meter(self, device_id: int) -> dict[str, object]:
+        return self.answer

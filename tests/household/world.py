@@ -1,0 +1,157 @@
+"""A market for one home: the coordinator's own checks of readings, in memory, with faults on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from coordinator.household.agent import HouseholdAgent
+from coordinator.household.identity import Identity
+from coordinator.household.policy import SurplusPolicy
+from coordinator.household.terms import HomeLimits
+from coordinator.metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading
+from coordinator.protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
+from coordinator.protocol.keys import AccountKey, MeterKey, verify_account, verify_meter
+from coordinator.protocol.messages import Cancel, DeviceReceipt, Order, Reading
+from coordinator.protocol.typed_data import Domain
+
+DOMAIN = Domain(31337, "0x" + "11" * 20)
+OPERATOR = AccountKey.from_secret(bytes([7] * 32))
+IDENTITY = Identity(AccountKey.from_secret(bytes([1] * 32)), MeterKey.from_secret(bytes([2] * 32)))
+LIMITS = HomeLimits(import_limit_w=24_000, export_limit_w=10_000)
+START = 1_800_000_000
+INTERVAL_S = 60
+
+
+def market_info(**changes: Any) -> MarketInfo:
+    fields: dict[str, Any] = {
+        "market": "sunny-street",
+        "name": "Sunny Street",
+        "currency": "EUR",
+        "version": "0.1.0",
+        "state": "open",
+        "time": START,
+        "interval_s": INTERVAL_S,
+        "gate_s": 10,
+        "horizon_s": 3_600,
+        "price_min_micro_per_kwh": 0,
+        "price_max_micro_per_kwh": 1_000_000,
+        "supplier_micro_per_kwh": 320_000,
+        "feed_in_micro_per_kwh": 80_000,
+        "order_energy_max_wh": 100_000,
+        "domain": DOMAIN,
+        "operator_account": OPERATOR.address,
+        "operator_public_key": OPERATOR.public_key,
+    }
+    return MarketInfo(**(fields | changes))
+
+
+INFO = market_info()
+POLICY = SurplusPolicy.between_tariffs(INFO)
+
+
+def new_agent(info: MarketInfo = INFO, ahead: int = 1) -> HouseholdAgent:
+    return HouseholdAgent(IDENTITY, info, POLICY, LIMITS, ahead=ahead)
+
+
+class Crashed(BaseException):
+    """The home's process is gone; nothing after this line runs."""
+
+
+class Market:
+    """Keeps what a coordinator would, judged by its own rules.
+
+    ``faults`` are consumed call by call: ``refuse:CODE``, ``away`` (never arrived), ``lost`` (arrived,
+    the answer did not), ``crash`` and ``crash_lost`` likewise for the home itself; anything else passes.
+    """
+
+    def __init__(self) -> None:
+        self.now = START
+        self.readings: dict[int, Reading] = {}
+        self.orders: dict[bytes, Order] = {}
+        self.cancels: list[Cancel] = []
+        self.equivocations = 0
+        self.suspended: str | None = None
+        self.faults: list[str] = []
+        self.calls: list[str] = []
+
+    @property
+    def head(self) -> Head | None:
+        last = max(self.readings, default=None)
+        return None if last is None else Head.of(self.readings[last], self.readings[last].digest(DOMAIN))
+
+    async def place_order(self, order: Order, signature: bytes) -> dict[str, Any]:
+        fault = self._before("order")
+        digest = order.digest(DOMAIN)
+        assert verify_account(digest, signature, IDENTITY.account_key.public_key)
+        self.orders[digest] = order
+        self._after(fault)
+        return {"order": "0x" + digest.hex(), "status": "resting"}
+
+    async def cancel(self, cancel: Cancel, signature: bytes) -> dict[str, Any]:
+        fault = self._before("cancel")
+        assert verify_account(cancel.digest(DOMAIN), signature, IDENTITY.account_key.public_key)
+        self.cancels.append(cancel)
+        self._after(fault)
+        return {"cancelled": []}
+
+    async def submit_reading(self, reading: Reading, signature: bytes, info: MarketInfo) -> DeviceReceipt:
+        fault = self._before(f"reading {reading.sequence}")
+        digest = reading.digest(DOMAIN)
+        assert verify_meter(digest, signature, IDENTITY.meter_key.public_key)
+        known = self.readings.get(reading.sequence)
+        facts = MeterFacts(LIMITS.import_limit_w, LIMITS.export_limit_w, self.suspended)
+        verdict = check_reading(
+            reading, digest, facts, self.head, None if known is None else known.digest(DOMAIN), self.now
+        )
+        if isinstance(verdict, Refusal):
+            raise CoordinatorRefused(409, verdict.code, verdict.message, verdict.detail)
+        if verdict is Verdict.EQUIVOCATION:
+            self.equivocations += 1
+            raise CoordinatorRefused(409, "equivocation", "another content")
+        self.readings[reading.sequence] = reading
+        self._after(fault)
+        return DeviceReceipt(reading.device_id, reading.sequence, digest, self.now)
+
+    async def meter(self, device_id: int) -> dict[str, Any]:
+        fault = self._before("meter")
+        head = self.head
+        self._after(fault)
+        if head is None:
+            return {"last": None}
+        return {
+            "last": {
+                "sequence": head.sequence,
+                "timestamp": head.timestamp,
+                "digest": "0x" + head.digest.hex(),
+                "consumption_wh": head.consumption_wh,
+                "production_wh": head.production_wh,
+            }
+        }
+
+    def _before(self, call: str) -> str:
+        self.calls.append(call)
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "away":
+            raise CoordinatorUnavailable("no answer")
+        if fault == "crash":
+            raise Crashed
+        if fault.startswith("refuse:"):
+            raise CoordinatorRefused(422, fault.removeprefix("refuse:"), "refused")
+        return fault
+
+    def _after(self, fault: str) -> None:
+        if fault == "lost":
+            raise CoordinatorUnavailable("the answer got lost")
+        if fault == "crash_lost":
+            raise Crashed
+
+
+def run[T](work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits for anything outside."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("the coroutine waits for something")
