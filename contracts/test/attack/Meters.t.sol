@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.37;
+
+import {SmartMeterRegistry} from "../../src/SmartMeterRegistry.sol";
+import {Community} from "../base/Community.sol";
+import {VM} from "../base/Vm.sol";
+
+/// @title MeterAttacks: P-256 twins and weak chains
+contract MeterAttacks is Community {
+    uint256 private constant P256_ORDER =
+        0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551;
+
+    /// @dev Osaka has the precompile of EIP-7951; Prague has none, and the registry computes itself.
+    function testWithoutThePrecompile() external {
+        _isVerifiedAndTwinRefused();
+        VM.setEvmVersion("prague");
+        (, bytes memory answer) = address(0x100).staticcall(new bytes(160));
+        VM.assertEq(answer.length, 0, "no precompile here");
+        _isVerifiedAndTwinRefused();
+    }
+
+    function testReadingReplay() external {
+        register(METER, ALICE);
+        uint256 reading = packReading(block.timestamp, 1, 10, 10);
+        bytes memory signature = signReading(METER, reading);
+        registry.submitReading(deviceOf(METER), reading, signature);
+        VM.expectPartialRevert(SmartMeterRegistry.ReadingSequenceNotRising.selector);
+        registry.submitReading(deviceOf(METER), reading, signature);
+    }
+
+    function testReadingForAnotherMeter() external {
+        register(METER, ALICE);
+        register(METER + 1, BOB);
+        uint256 reading = packReading(block.timestamp, 1, 10, 10);
+        VM.assertFalse(
+            registry.verifyReading(deviceOf(METER + 1), reading, signReading(METER, reading)),
+            "signed by the other meter"
+        );
+    }
+
+    function testReadingOfAnotherLedger() external {
+        register(METER, ALICE);
+        uint256 reading = packReading(block.timestamp, 1, 10, 10);
+        bytes memory signature = signReading(METER, reading);
+        VM.chainId(block.chainid + 1);
+        VM.assertFalse(
+            registry.verifyReading(deviceOf(METER), reading, signature), "another chain's"
+        );
+    }
+
+    function testRegistrationCannotBeTakenOver() external {
+        // Bob copies Alice's registration, as seen in the mempool, for his own account.
+        bytes memory proof = proofOf(METER, ALICE);
+        (bytes32 x, bytes32 y,,,, bytes memory meterSignature, bytes memory accountSignature) =
+            abi.decode(proof, (bytes32, bytes32, address, uint32, uint32, bytes, bytes));
+        bytes memory stolen =
+            abi.encode(x, y, bob, IMPORT_LIMIT_W, EXPORT_LIMIT_W, meterSignature, accountSignature);
+        uint256 deviceId = deviceOf(METER);
+        VM.prank(operator);
+        VM.expectRevert(
+            abi.encodeWithSelector(SmartMeterRegistry.MeterSignatureInvalid.selector, deviceId)
+        );
+        registry.registerMeter(deviceId, stolen);
+    }
+
+    function testRevokedMeterCannotComeBack() external {
+        uint256 deviceId = register(METER, ALICE);
+        VM.prank(alice);
+        registry.revokeMeter(deviceId);
+        bytes memory proof = proofOf(METER, ALICE);
+        VM.prank(operator);
+        VM.expectRevert(
+            abi.encodeWithSelector(SmartMeterRegistry.MeterAlreadyRegistered.selector, deviceId)
+        );
+        registry.registerMeter(deviceId, proof);
+    }
+
+    function _isVerifiedAndTwinRefused() private {
+        uint256 deviceId = deviceOf(METER);
+        if (registry.meterOf(deviceId).account == address(0)) register(METER, ALICE);
+        uint256 reading = packReading(block.timestamp, 1, 10, 10);
+        bytes memory signature = signReading(METER, reading);
+        VM.assertTrue(registry.verifyReading(deviceId, reading, signature), "signed");
+        (bytes32 r, bytes32 s,,) = abi.decode(signature, (bytes32, bytes32, bytes32, bytes32));
+        bytes32 twin = bytes32(P256_ORDER - uint256(s));
+        bytes memory other = bytes.concat(r, twin, bytes32(0), bytes32(0));
+        VM.assertFalse(registry.verifyReading(deviceId, reading, other), "the twin");
+        other = bytes.concat(r ^ bytes32(uint256(1)), s, bytes32(0), bytes32(0));
+        VM.assertFalse(registry.verifyReading(deviceId, reading, other), "another r");
+    }
+}
