@@ -1,0 +1,400 @@
+"""The composition root: everything is built here, with explicit arguments, and stopped in reverse.
+
+Start: data directory and its lock, keys, chain and contracts, ledger, then the tasks of one group
+(ledger's clock work, sender, observer, stream) and HTTP last. Stop: HTTP first, each stage with a
+time limit, so that a stuck part cannot keep the ledger from closing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+from btclib_secp256k1 import recovery
+
+from .chain.deployment import Deployment, DeploymentError, LedgerTerms, ensure_deployed, load_deployment
+from .chain.devchain import DevChain, DevChainError
+from .chain.keys import KeyFileError, load_or_create_key
+from .chain.observer import Observer
+from .chain.ports import BatchSettled, ChainEvent, Deposited, Effect, Mined, Mismatch, Report
+from .chain.rpc import Rpc
+from .chain.sender import Sender
+from .clock import Clock, SystemClock
+from .config import Config
+from .edge.answers import ChainAddresses, HealthAnswer, Operator
+from .edge.auth import Sessions
+from .edge.http import create_application
+from .edge.metrics import Metrics
+from .edge.services import Services
+from .edge.signatures import Signatures
+from .edge.stream import Hub
+from .ledger import Committed, Ledger, LedgerConfig, LedgerError
+from .market.commands import Command, ConfirmSettlement, CreditFunds, HaltTrading, ResumeTrading
+from .market.events import Rejected
+from .market.rules import ClearingRule, MarketRules
+from .protocol.keys import AccountKey
+from .protocol.typed_data import Domain
+from .views import LedgerViews
+
+_log = structlog.get_logger(__name__)
+LEDGER_FILE = "ledger.sqlite"
+_HTTP_STOP_S = 5.0
+_TASKS_STOP_S = 10.0
+_LEDGER_STOP_S = 15.0
+_CHAIN_STOP_S = 15.0
+_RETRY_S = 1.0
+_TRANSIENT = frozenset({"busy", "stopping", "storage_full", "storage_failed"})
+
+
+class StartError(Exception):
+    """The coordinator cannot start; the text says what to do."""
+
+
+FAILURES = (StartError, DeploymentError, DevChainError, KeyFileError, LedgerError)
+"""What can end a coordinator with a sentence for its operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinator:
+    """A running coordinator. ``invite_is_new`` when this start made the invite."""
+
+    url: str
+    config: Config
+    ledger: Ledger
+    deployment: Deployment
+    rpc_url: str
+    operator: AccountKey = field(repr=False)
+    invite: str = field(repr=False)
+    invite_is_new: bool = False
+
+
+@asynccontextmanager
+async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[Coordinator]:
+    """Run a coordinator for the time of the block; raise what its parts raise when they fail.
+
+    Raises ``StartError`` and the rooms' own errors, each with a sentence that says what to do.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        stack.callback(os.close, _lock(config.data))
+        operator = load_or_create_key(config.data / "operator.key")
+        rpc_url = await stack.enter_async_context(_chain(config, operator))
+        rpc = await stack.enter_async_context(Rpc(rpc_url))
+        deployment = await ensure_deployed(rpc, operator, config.data, _terms(config), clock.now())
+        domain = Domain(deployment.chain_id, deployment.addresses.ledger)
+        ledger = Ledger(config.data / LEDGER_FILE, market_rules(config), _ledger_config(config), domain, clock)
+        await stack.enter_async_context(_staged("ledger", ledger, _LEDGER_STOP_S))
+        parts = _Parts(config, clock, operator, deployment, domain, ledger)
+        sender = Sender(rpc, operator, deployment, ledger.outbox, parts.mined, parts.failed)
+        watching = await stack.enter_async_context(Rpc(rpc_url))
+        observer = Observer(
+            watching,
+            deployment,
+            ledger.expectations,
+            parts.seen,
+            parts.reported,
+            config.data / "observer.json",
+        )
+        invite, is_new = _invite(config)
+        signatures = stack.enter_context(Signatures(domain))
+        services = parts.services(invite, signatures, sender)
+        hub = Hub(services, queue_max=config.http.stream_queue_max, clients_max=config.http.streams_max)
+        work = (ledger.run(), sender.run(), observer.run(), hub.run())
+        await stack.enter_async_context(_staged("tasks", _tasks(*work), _TASKS_STOP_S))
+        application = create_application(services, config.http, hub)
+        url = await stack.enter_async_context(_listening(application, config))
+        yield Coordinator(url, config, ledger, deployment, rpc_url, operator, invite, is_new)
+
+
+async def resume_trading(config: Config, reason: str) -> str:
+    """Take orders again after a halt, while the coordinator stands still; return why it had stopped.
+
+    The operator has looked and takes the responsibility: the reason stands in the log.
+    """
+    with ExitStack() as stack:
+        stack.callback(os.close, _lock(config.data))
+        deployment = load_deployment(config.data)
+        if deployment is None:
+            raise StartError(f"{config.data} has no market: name the right --data.")
+        domain = Domain(deployment.chain_id, deployment.addresses.ledger)
+        file = config.data / LEDGER_FILE
+        async with Ledger(file, market_rules(config), _ledger_config(config), domain, SystemClock()) as ledger:
+            halted = ledger.state.halted
+            result = await ledger.submit(ResumeTrading(reason))
+            if isinstance(result, Rejected):
+                raise StartError(f"Nothing was changed: {result.message}.")
+            return halted or ""
+
+
+def market_rules(config: Config) -> MarketRules:
+    """Return the market's rules from the configuration."""
+    market = config.market
+    return MarketRules(
+        market=market.id,
+        interval_s=market.interval_s,
+        gate_s=market.gate_s,
+        horizon_s=market.horizon_s,
+        price_min_micro_per_kwh=market.price_min_micro_per_kwh,
+        price_max_micro_per_kwh=market.price_max_micro_per_kwh,
+        supplier_micro_per_kwh=market.supplier_micro_per_kwh,
+        feed_in_micro_per_kwh=market.feed_in_micro_per_kwh,
+        order_energy_max_wh=market.order_energy_max_wh,
+        orders_per_account_interval_max=market.orders_per_account_interval_max,
+        orders_per_interval_max=market.orders_per_interval_max,
+        members_max=market.members_max,
+        rule=ClearingRule(
+            price=market.price_rule,
+            reference_price=market.reference_price_micro_per_kwh,
+            ties=market.ties,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What connects chain, ledger and edge, which do not know one another."""
+
+    config: Config
+    clock: Clock
+    operator: AccountKey
+    deployment: Deployment
+    domain: Domain
+    ledger: Ledger
+
+    def services(self, invite: str, signatures: Signatures, sender: Sender) -> Services:
+        """Return what the edge works with."""
+        metrics = Metrics(self.config.market.interval_s)
+        metrics.gauge("inbox_depth", "Commands and readings that wait for the writer", lambda: self.ledger.inbox_depth)
+        metrics.gauge("outbox_waiting", "Effects that are not on chain yet", lambda: self.ledger.outbox.waiting)
+        metrics.gauge("outbox_failed", "Effects that the chain refused for good", lambda: self.ledger.outbox.failed)
+        metrics.gauge("ledger_sequence", "The last command's place in the log", lambda: self.ledger.sequence)
+        metrics.gauge("chain_reachable", "Whether the chain's node answers", lambda: int(sender.reachable))
+        return Services(
+            clock=self.clock,
+            domain=self.domain,
+            market=self.config.market.id,
+            invite=invite,
+            ledger=self.ledger,
+            views=LedgerViews(self.ledger, self.config.market, self.clock, self._addresses(), self._operator()),
+            sessions=Sessions(_secret(self.config.data / "session.secret")),
+            signatures=signatures,
+            metrics=metrics,
+            sign=self._sign,
+            health=lambda: self._health(sender),
+        )
+
+    async def mined(self, effect: Effect, mined: Mined) -> None:
+        """Book a batch that is on chain; the ledger completes the effect in the same transaction."""
+        command = ConfirmSettlement(
+            delivery_start=int(effect.payload["delivery_start"]),
+            transaction=mined.transaction,
+            block_number=mined.block_number,
+            gas_used=mined.gas_used,
+        )
+        result = await self._submit(command, effect.key)
+        if isinstance(result, Rejected):
+            if result.code != "already_settled":
+                raise LedgerError(f"The mined {effect.key} cannot be booked ({result.message}): restore the ledger.")
+            outbox = self.ledger.outbox
+            await outbox.mark_done(effect.key, mined.block_number, mined.gas_used, mined.transaction)
+
+    async def failed(self, effect: Effect, error: str) -> None:
+        """Stop trading when a settlement can never happen: the ledger would promise what the chain refuses."""
+        _log.error("the chain refused an effect for good", effect=effect.key, error=error)
+        if effect.kind == "settle_batch":
+            await self._halt(f"The contract refused {effect.key}: {error}")
+
+    async def seen(self, event: ChainEvent) -> None:
+        """Book money that came to or left an account on chain."""
+        if isinstance(event, BatchSettled):
+            return  # the observer compares it; the sender's own way confirms it
+        sign = 1 if isinstance(event, Deposited) else -1
+        command = CreditFunds(event.account, sign * event.money_micro, event.reference)
+        result = await self._submit(command)
+        if isinstance(result, Rejected) and result.code != "duplicate_credit":
+            raise LedgerError(f"Money of {event.account} on chain cannot be booked ({result.message}).")
+
+    async def reported(self, report: Report) -> None:
+        """Stop trading when chain and ledger disagree."""
+        if isinstance(report, Mismatch):
+            _log.critical("chain and ledger disagree", code=report.code, text=report.text)
+            await self._halt(report.text)
+
+    async def _halt(self, reason: str) -> None:
+        if self.ledger.state.halted is None:
+            await self._submit(HaltTrading(reason))
+
+    async def _submit(self, command: Command, completes: str | None = None) -> Committed | Rejected:
+        """Submit what has happened already and so must be booked: a busy or full ledger is waited for."""
+        while True:
+            result = await self.ledger.submit(command, completes=completes)
+            if not isinstance(result, Rejected) or result.code not in _TRANSIENT:
+                return result
+            await asyncio.sleep(_RETRY_S)
+
+    def _sign(self, digest: bytes) -> bytes:
+        return bytes(recovery.sign(digest, self.operator.secret, verify=False)[0])
+
+    def _addresses(self) -> ChainAddresses:
+        at = self.deployment.addresses
+        return {
+            "chain_id": self.deployment.chain_id,
+            "ledger": at.ledger,
+            "token": at.token,
+            "registry": at.registry,
+            "grid": at.grid,
+            "trading": at.trading,
+            "currency_token": at.currency,
+        }
+
+    def _operator(self) -> Operator:
+        return {"account": self.operator.address, "public_key": "0x" + self.operator.public_key.hex()}
+
+    def _health(self, sender: Sender) -> HealthAnswer:
+        halted, outbox = self.ledger.state.halted, self.ledger.outbox
+        return {
+            "status": "halted" if halted is not None else "ready" if sender.reachable else "degraded",
+            "ledger": "open",
+            "chain": "reachable" if sender.reachable else "unreachable",
+            "trading": "open" if halted is None else "halted",
+            "reason": halted,
+            "waiting_effects": outbox.waiting,
+            "failed_effects": outbox.failed,
+            "sequence": self.ledger.sequence,
+        }
+
+
+def _terms(config: Config) -> LedgerTerms:
+    market = config.market
+    return LedgerTerms(
+        market=market.id,
+        interval_s=market.interval_s,
+        price_min_micro_per_kwh=market.price_min_micro_per_kwh,
+        price_max_micro_per_kwh=market.price_max_micro_per_kwh,
+        metered_max_wh=_metered_max_wh(config),
+        currency=config.chain.currency_token,
+    )
+
+
+def _ledger_config(config: Config) -> LedgerConfig:
+    return LedgerConfig(
+        welcome_credit_micro=config.market.welcome_credit_micro,
+        reading_deadline_s=config.market.reading_deadline_s,
+        grid_node_id=config.chain.grid_node_id,
+        grid_capacity_w=config.chain.grid_capacity_w,
+        metered_max_wh=_metered_max_wh(config),
+    )
+
+
+def _metered_max_wh(config: Config) -> int:
+    """Return the most that one account can produce in an interval; contract and ledger must agree on it."""
+    return config.market.power_max_w * config.market.interval_s // 3600
+
+
+def _lock(data: Path) -> int:
+    """Make the data directory and lock it; two coordinators would give one nonce twice."""
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(data / "coordinator.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StartError(f"Another coordinator already runs with {data}: stop it, or name another --data.") from None
+    return lock
+
+
+@asynccontextmanager
+async def _chain(config: Config, operator: AccountKey) -> AsyncIterator[str]:
+    """Give the node's address: the configured one, or that of a local chain of our own."""
+    if config.chain.rpc_url is not None:
+        yield config.chain.rpc_url
+        return
+    local = DevChain(config.data / "chain", port=config.chain.dev_port, fund=[operator.address])
+    async with _staged("local chain", local, _CHAIN_STOP_S) as chain:
+        yield chain.url
+
+
+def _secret(path: Path) -> bytes:
+    """Return the 32 bytes in the file, made at the first start."""
+    if not path.exists():
+        _write_private(path, secrets.token_bytes(32))
+    secret = path.read_bytes()
+    if len(secret) < 32:
+        raise StartError(f"{path} is damaged: delete it; members then sign in again by themselves.")
+    return secret
+
+
+def _invite(config: Config) -> tuple[str, bool]:
+    """Return the configured invite, or the one made at the first start; and whether that was now."""
+    if config.market.invite is not None:
+        return config.market.invite, False
+    path = config.data / "invite"
+    if is_new := not path.exists():
+        _write_private(path, secrets.token_urlsafe(12).encode())
+    return path.read_text(encoding="ascii").strip(), is_new
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read; a crash leaves all of it or nothing."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    draft.replace(path)
+
+
+@asynccontextmanager
+async def _staged[T](name: str, part: AbstractAsyncContextManager[T], limit_s: float) -> AsyncIterator[T]:
+    """Enter a part, and leave it within a time limit."""
+    value = await part.__aenter__()
+    try:
+        yield value
+    finally:
+        try:
+            async with asyncio.timeout(limit_s):
+                await part.__aexit__(None, None, None)
+        except TimeoutError:
+            _log.error("a part did not stop in time", part=name, limit_s=limit_s)
+
+
+@asynccontextmanager
+async def _tasks(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run the work beside the block; one that fails ends the block with its error."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@asynccontextmanager
+async def _listening(application: web.Application, config: Config) -> AsyncIterator[str]:
+    """Serve HTTP for the time of the block; give the address."""
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_HTTP_STOP_S)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.http.host, config.http.port, reuse_address=True)
+        try:
+            await site.start()
+        except OSError as error:
+            place = f"{config.http.host}:{config.http.port}"
+            raise StartError(
+                f"Cannot listen on {place} ({error.strerror}): choose another --port or --host."
+            ) from error
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await runner.cleanup()

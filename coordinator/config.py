@@ -1,0 +1,262 @@
+"""One frozen configuration tree, from TOML and the environment, validated once.
+
+``[market] interval_s`` in the file is ``ENERGY_TRADE_MARKET__INTERVAL_S`` in the environment, which
+wins. ``ConfigError`` names the key and says what was expected. ``describe`` prints without secrets.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from .protocol.units import ENERGY_WH_MAX, INTERVAL_S_ALLOWED, PRICE_MICRO_PER_KWH_MAX
+
+ENVIRONMENT_PREFIX = "ENERGY_TRADE_"
+_STRICT = ConfigDict(extra="forbid")
+_SECRET = {"secret": True}
+
+type _Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+type _Seconds = Annotated[int, Field(ge=1, le=30 * 86_400)]
+type _Price = Annotated[int, Field(ge=0, le=PRICE_MICRO_PER_KWH_MAX)]
+type _Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; one line per fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarketConfig:
+    """The market's rules. ``invite`` ``None`` lets the coordinator make one at its first start.
+
+    ``reading_deadline_s`` counts from the end of delivery; then the interval settles with what is
+    there. ``power_max_w`` is the most that one account can produce: the contract believes no more.
+    ``welcome_credit_micro`` is what a new member gets on a chain of play money.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "neighbourhood"
+    name: _Name = "Neighbourhood"
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
+    interval_s: int = 900
+    gate_s: _Seconds = 300
+    horizon_s: _Seconds = 129_600
+    reading_deadline_s: _Seconds = 3_600
+    price_min_micro_per_kwh: _Price = 0
+    price_max_micro_per_kwh: _Price = 1_000_000
+    supplier_micro_per_kwh: _Price = 320_000
+    feed_in_micro_per_kwh: _Price = 80_000
+    order_energy_max_wh: Annotated[int, Field(ge=1, le=ENERGY_WH_MAX)] = 100_000
+    orders_per_account_interval_max: _Count = 24
+    orders_per_interval_max: _Count = 1_200
+    members_max: _Count = 10_000
+    power_max_w: _Count = 1_000_000
+    price_rule: Literal["midpoint", "reference"] = "midpoint"
+    reference_price_micro_per_kwh: _Price | None = None
+    ties: Literal["pro_rata", "time"] = "pro_rata"
+    invite: Annotated[str, Field(min_length=8, max_length=128)] | None = field(
+        default=None, repr=False, metadata=_SECRET
+    )
+    welcome_credit_micro: Annotated[int, Field(ge=0, le=10**15)] = 0
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Where to listen, and how much one caller may ask.
+
+    ``trusted_proxies`` are addresses whose ``X-Forwarded-For`` is believed. ``allowed_origins`` are
+    further web origins that may open the stream, ``frame_ancestors`` ones that may embed the page.
+    """
+
+    host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8787
+    trusted_proxies: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
+    address_requests_per_s: _Count = 500
+    address_burst: _Count = 5_000
+    account_requests_per_s: _Count = 20
+    account_burst: _Count = 500
+    streams_max: _Count = 500
+    stream_queue_max: _Count = 1_000
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """The chain: an existing node's ``rpc_url``, or ``None`` for a local one that is started.
+
+    ``dev_port`` is the local node's port, 0 for any free one. ``currency_token`` is the settlement
+    currency's contract (6 decimals); ``None`` makes play money. ``grid_node_id`` and
+    ``grid_capacity_w`` are what the grid contract is told about this microgrid.
+    """
+
+    rpc_url: Annotated[str, Field(pattern=r"^https?://.+")] | None = None
+    currency_token: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")] | None = None
+    dev_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    grid_node_id: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    grid_capacity_w: _Count = 630_000
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that can be set."""
+
+    data: Path = Path("energy-trade-data")
+    market: MarketConfig = MarketConfig()
+    http: HttpConfig = HttpConfig()
+    chain: ChainConfig = ChainConfig()
+
+    __pydantic_config__ = _STRICT
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Return the configuration from the file, then the environment, then ``overrides``.
+
+    ``overrides`` are dotted keys (``http.port``); a value of ``None`` is passed over. Raises
+    ``ConfigError`` with every fault found.
+    """
+    tree = _read_toml(file) if file is not None else {}
+    for path, text in _from_environment(environment or {}):
+        _put(tree, path, _value(path, text))
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            _put(tree, dotted.split("."), value)
+    return parse(tree)
+
+
+def parse(tree: Mapping[str, Any]) -> Config:
+    """Validate a tree of plain values."""
+    try:
+        config = _ADAPTER.validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentences(error))) from error
+    if faults := [*_market_faults(config.market), *_chain_faults(config)]:
+        raise ConfigError("\n".join(faults))
+    return config
+
+
+def describe(config: Config) -> str:
+    """Return the configuration as TOML without secrets."""
+    return "\n".join(_describe(config, ""))
+
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not TOML: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[list[str], str]]:
+    """Yield the variables that are keys of ours; one with ``__`` in it must be."""
+    top = {f"{ENVIRONMENT_PREFIX}{f.name.upper()}" for f in fields(Config)}
+    for name, text in environment.items():
+        if name in top or (name.startswith(ENVIRONMENT_PREFIX) and "__" in name):
+            yield name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), text
+
+
+def _value(path: list[str], text: str) -> object:
+    """Read a variable as the type that its key has: text as it is, all else as TOML."""
+    if path == ["data"] or _is_text(path):
+        return text
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _is_text(path: list[str]) -> bool:
+    for section in fields(Config):
+        if section.name == path[0] and len(path) == 2 and is_dataclass(section.default):
+            named = {f.name: f for f in fields(section.default)}
+            return path[1] in named and isinstance(named[path[1]].default, str | None)
+    return False
+
+
+def _put(tree: dict[str, Any], path: list[str], value: object) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{part}: expected a section, was a value")
+    tree[path[-1]] = value
+
+
+def _sentences(error: ValidationError) -> Iterator[str]:
+    """Say for each fault which key it is and what was expected; a secret's value is not shown."""
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"]) or "configuration"
+        if fault["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+            yield f"{key}: is not a known key"
+            continue
+        wanted = fault["msg"].removeprefix("Input should ").removeprefix("String should ")
+        shown = "" if key.endswith(("invite", "rpc_url")) else f", was {fault['input']!r:.60}"
+        yield f"{key}: should {wanted}{shown}"
+
+
+def _market_faults(market: MarketConfig) -> Iterator[str]:
+    """Yield what no single key shows."""
+    if market.interval_s not in INTERVAL_S_ALLOWED:
+        allowed = ", ".join(map(str, INTERVAL_S_ALLOWED))
+        yield f"market.interval_s: expected one of {allowed}, was {market.interval_s}"
+    if market.horizon_s < market.gate_s + market.interval_s:
+        least = market.gate_s + market.interval_s
+        yield f"market.horizon_s: expected at least gate_s + interval_s = {least}"
+    if market.reading_deadline_s >= (longest_s := 90 * market.interval_s):
+        yield f"market.reading_deadline_s: expected less than 90 intervals = {longest_s}"
+    prices = (
+        market.price_min_micro_per_kwh,
+        market.feed_in_micro_per_kwh,
+        market.supplier_micro_per_kwh,
+        market.price_max_micro_per_kwh,
+    )
+    if list(prices) != sorted(prices) or prices[0] == prices[-1]:
+        yield "market: expected price_min <= feed_in <= supplier <= price_max, and a band"
+    if market.price_rule == "reference" and market.reference_price_micro_per_kwh is None:
+        yield "market.reference_price_micro_per_kwh: the rule 'reference' needs one"
+
+
+def _chain_faults(config: Config) -> Iterator[str]:
+    if config.chain.currency_token is not None and config.market.welcome_credit_micro:
+        yield "market.welcome_credit_micro: expected 0, for chain.currency_token names a real currency"
+
+
+def _describe(section: Any, prefix: str) -> Iterator[str]:
+    for entry in fields(section):
+        value = getattr(section, entry.name)
+        if is_dataclass(value):
+            yield f"\n[{prefix}{entry.name}]"
+            yield from _describe(value, f"{prefix}{entry.name}.")
+        elif value is not None:
+            yield f"{entry.name} = {_shown(entry.name, value, bool(entry.metadata))}"
+
+
+def _shown(name: str, value: object, secret: bool) -> str:
+    if secret:
+        return '"(hidden)"'
+    if name == "rpc_url":
+        parts = urlsplit(str(value))
+        return json.dumps(f"{parts.scheme}://{parts.hostname}:{parts.port or ''}".rstrip(":"))
+    if isinstance(value, tuple):
+        return json.dumps(list(value))
+    return json.dumps(str(value) if isinstance(value, Path) else value)

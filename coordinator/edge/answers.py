@@ -1,0 +1,294 @@
+"""What we answer: the shapes of every response, read by the type checker and by OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict
+
+type PriceLevel = tuple[int | None, int, int]
+
+
+class PriceBand(TypedDict):
+    """No order may be outside."""
+
+    min_micro_per_kwh: int
+    max_micro_per_kwh: int
+
+
+class Tariff(TypedDict):
+    """What the supplier takes and the grid pays without this market."""
+
+    supplier_micro_per_kwh: int
+    feed_in_micro_per_kwh: int
+
+
+class OrderLimits(TypedDict):
+    """How much one order and one account may."""
+
+    energy_max_wh: int
+    per_interval_max: int
+
+
+class Rule(TypedDict):
+    """The clearing rule; ``name`` names it with its version."""
+
+    name: str
+    mechanism: str
+    price: str
+    ties: str
+
+
+class ChainAddresses(TypedDict):
+    """The signing domain and the contracts."""
+
+    chain_id: int
+    ledger: str
+    token: str
+    registry: str
+    grid: str
+    trading: str
+    currency_token: str
+
+
+class Operator(TypedDict):
+    """Who signs device receipts; ``public_key`` is the secp256k1 point ``x || y``."""
+
+    account: str
+    public_key: str
+
+
+class MarketAnswer(TypedDict):
+    """The market's public rules and state."""
+
+    market: str
+    name: str
+    currency: str
+    time: int
+    version: str
+    state: Literal["open", "halted"]
+    halt_reason: str | None
+    interval_s: int
+    gate_s: int
+    horizon_s: int
+    reading_deadline_s: int
+    price_band: PriceBand
+    tariff: Tariff
+    order_limits: OrderLimits
+    rule: Rule
+    chain: ChainAddresses
+    operator: Operator
+    sequence: int
+
+
+class SessionAnswer(TypedDict):
+    """A token for ``Authorization: Bearer``."""
+
+    account: str
+    token: str
+    expires_at: int
+
+
+class RegisteredMeter(TypedDict):
+    """A meter whose readings count."""
+
+    device_id: str
+
+
+class LastReading(TypedDict):
+    """The newest reading of a meter."""
+
+    sequence: int
+    timestamp: int
+    digest: str
+    consumption_wh: int
+    production_wh: int
+
+
+class MeterAnswer(TypedDict):
+    """A meter as the coordinator knows it."""
+
+    device_id: str
+    account: str
+    last: LastReading | None
+    suspended: str | None
+
+
+class Fill(TypedDict):
+    """One trade of an order."""
+
+    trade_id: int
+    energy_wh: int
+    price_micro_per_kwh: int
+
+
+class PlacedOrder(TypedDict):
+    """An order and what became of it at once."""
+
+    order: str
+    status: str
+    filled_wh: int
+    remaining_wh: int
+    trades: list[Fill]
+
+
+class CancelledOrders(TypedDict):
+    """The digests that left the book."""
+
+    cancelled: list[str]
+
+
+class ReceiptBody(TypedDict):
+    """The coordinator's word that a reading is kept."""
+
+    device_id: str
+    sequence: int
+    reading: str
+    committed_at: int
+
+
+class DeviceReceiptAnswer(TypedDict):
+    """A device receipt, signed by the operator (secp256k1, ``r || s``)."""
+
+    receipt: ReceiptBody
+    signature: str
+
+
+class IntervalAnswer(TypedDict):
+    """One delivery interval's history; the price is the average of its trades."""
+
+    delivery_start: int
+    stage: str
+    price_micro_per_kwh: int | None
+    volume_wh: int
+    trades: int
+    settled_wh: int | None
+    value_micro: int | None
+    homes: int
+    transaction: str | None
+    gas_used: int | None
+    settled_at: int | None
+    confirmed_at: int | None
+
+
+class IntervalsAnswer(TypedDict):
+    """Delivery intervals, oldest first."""
+
+    intervals: list[IntervalAnswer]
+
+
+class BookAnswer(TypedDict):
+    """Depth: ``[price, energy_wh, orders]`` per level, best first; a market order has no price."""
+
+    delivery_start: int
+    stage: str
+    bids: list[PriceLevel]
+    asks: list[PriceLevel]
+    last_price_micro_per_kwh: int | None
+
+
+class TradeAnswer(TypedDict):
+    """A trade; ``settled_wh`` and ``value_micro`` are null until metering decided."""
+
+    trade_id: int
+    at: int
+    delivery_start: int
+    buyer: str
+    seller: str
+    energy_wh: int
+    price_micro_per_kwh: int
+    stage: str
+    settled_wh: int | None
+    value_micro: int | None
+
+
+class TradesAnswer(TypedDict):
+    """Trades, newest first."""
+
+    trades: list[TradeAnswer]
+
+
+class AccountAnswer(TypedDict):
+    """A member's balances and totals; ``saved_micro`` is against the supplier's tariff."""
+
+    account: str
+    name: str
+    money_micro: int
+    reserved_micro: int
+    energy_wh: int
+    bought_wh: int
+    sold_wh: int
+    cost_micro: int
+    revenue_micro: int
+    saved_micro: int
+    open_orders: int
+    meters: list[str]
+
+
+class AccountsAnswer(TypedDict):
+    """All members."""
+
+    accounts: list[AccountAnswer]
+
+
+class OrderAnswer(TypedDict):
+    """An order with its present status."""
+
+    order: str
+    status: str
+    filled_wh: int
+    remaining_wh: int
+    placed_at: int
+    terms: dict[str, Any]
+
+
+class OrdersAnswer(TypedDict):
+    """An account's orders, newest first."""
+
+    orders: list[OrderAnswer]
+
+
+class ReceiptLine(TypedDict):
+    """A settlement receipt in short."""
+
+    delivery_start: int
+    revision: int
+    saved_micro: int
+    total_micro: int
+    transaction: str | None
+
+
+class ReceiptsAnswer(TypedDict):
+    """An account's settlement receipts, newest first."""
+
+    receipts: list[ReceiptLine]
+
+
+class ReceiptAnswer(TypedDict):
+    """A settlement receipt with its proof: ``energy-trade receipt verify`` recomputes it."""
+
+    body: dict[str, Any]
+    proof: list[str]
+    receipts_root: str
+    transaction: str | None
+    block_number: int | None
+
+
+class AliveAnswer(TypedDict):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class HealthAnswer(TypedDict):
+    """Whether the coordinator can do its work.
+
+    ``degraded``: trading goes on, settlements wait for the chain. ``halted``: no orders are taken.
+    """
+
+    status: Literal["ready", "degraded", "halted", "unavailable"]
+    ledger: Literal["open", "closed"]
+    chain: Literal["reachable", "unreachable"]
+    trading: Literal["open", "halted"]
+    reason: str | None
+    waiting_effects: int
+    failed_effects: int
+    sequence: int

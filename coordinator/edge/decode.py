@@ -1,0 +1,62 @@
+"""From bytes and texts to checked models, with refusals that name the field."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from .errors import Refusal
+from .wire import Parameters, Wire
+
+BODY_BYTES_MAX = 64 * 1024
+BODY_S_MAX = 10.0
+_FAULTS_SHOWN = 5
+
+
+async def read_body[W: Wire](request: web.Request, kind: type[W]) -> W:
+    """Read the request's JSON as ``kind``; never more than 64 KiB, never longer than 10 s."""
+    if request.content_type != "application/json":
+        raise Refusal("unsupported_media_type", "Send the body as Content-Type: application/json.")
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            data = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refusal("too_large", f"The body is larger than {BODY_BYTES_MAX} bytes.") from error
+    except TimeoutError as error:
+        raise Refusal("too_slow", f"The body did not arrive within {BODY_S_MAX:.0f} s.") from error
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise _malformed(error) from error
+
+
+def read_parameters[P: Parameters](request: web.Request, kind: type[P]) -> P:
+    """Read path and query as ``kind``; a name may come once only."""
+    return _parameters(dict(request.match_info), list(request.query.items()), kind)
+
+
+def _parameters[P: Parameters](path: Mapping[str, str], query: list[tuple[str, str]], kind: type[P]) -> P:
+    values = dict(path)
+    for name, text in query:
+        if name in values:
+            raise Refusal("malformed", f"{name[:60]}: is given more than once.")
+        values[name] = text
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _malformed(error) from error
+
+
+def _malformed(error: ValidationError) -> Refusal:
+    faults = [_sentence(fault["loc"], fault["msg"]) for fault in error.errors(include_url=False, include_input=False)]
+    more = len(faults) - _FAULTS_SHOWN
+    detail = "; ".join(faults[1:_FAULTS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+    return Refusal("malformed", faults[0], detail)
+
+
+def _sentence(where: tuple[int | str, ...], message: str) -> str:
+    field = ".".join(str(part) for part in where)[:120] or "body"
+    return f"{field}: {message[0].lower()}{message[1:200]}."

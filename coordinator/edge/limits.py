@@ -1,0 +1,32 @@
+"""Rate limits: one token bucket per caller, a bounded number of callers remembered."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+CALLERS_MAX = 20_000
+
+
+@dataclass(slots=True)
+class RateLimiter:
+    """Lets each caller make ``per_s`` requests a second on average and ``burst`` at once.
+
+    The longest unseen caller is forgotten when there are too many; its bucket would be full again
+    long before, unless an attacker brings thousands of addresses, which no bucket stops.
+    """
+
+    per_s: int
+    burst: int
+    callers_max: int = CALLERS_MAX
+    _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+
+    def take(self, caller: str, now_s: float) -> int:
+        """Take one token at the monotonic time ``now_s``; return 0, or the seconds to wait."""
+        tokens, seen_s = self._buckets.pop(caller, (float(self.burst), now_s))
+        tokens = min(float(self.burst), tokens + (now_s - seen_s) * self.per_s)
+        allowed = tokens >= 1
+        self._buckets[caller] = (tokens - 1 if allowed else tokens, now_s)
+        if len(self._buckets) > self.callers_max:
+            self._buckets.popitem(last=False)
+        return 0 if allowed else max(1, round((1 - tokens) / self.per_s))

@@ -1,0 +1,111 @@
+"""Handlers of questions: what is public to all, what is an account's own with its session."""
+
+from __future__ import annotations
+
+from .answers import (
+    AccountAnswer,
+    AccountsAnswer,
+    AliveAnswer,
+    BookAnswer,
+    HealthAnswer,
+    IntervalsAnswer,
+    MarketAnswer,
+    MeterAnswer,
+    OrdersAnswer,
+    ReceiptAnswer,
+    ReceiptsAnswer,
+    TradesAnswer,
+)
+from .call import Call, Reply
+from .errors import Refusal
+from .wire import (
+    AccountPage,
+    AccountPath,
+    BookPath,
+    IntervalPage,
+    MeterPath,
+    NoParameters,
+    ReceiptPage,
+    ReceiptPath,
+    TradePage,
+)
+
+
+async def market(call: Call[NoParameters, None]) -> Reply[MarketAnswer]:
+    """Return the market's rules, contracts and state."""
+    return Reply(200, call.services.views.market())
+
+
+async def meter(call: Call[MeterPath, None]) -> Reply[MeterAnswer]:
+    """Return what the coordinator knows of a meter, to its owner."""
+    answer = await call.services.views.meter(int(call.parameters.device_id, 16))
+    if answer is None:
+        raise Refusal("unknown_meter", "No meter with this device id is registered here: register it first.")
+    call.only(answer["account"])
+    return Reply(200, answer)
+
+
+async def intervals(call: Call[IntervalPage, None]) -> Reply[IntervalsAnswer]:
+    """Return delivery intervals, oldest first."""
+    found = await call.services.views.intervals(call.parameters.since, call.parameters.limit)
+    return Reply(200, {"intervals": found})
+
+
+async def book(call: Call[BookPath, None]) -> Reply[BookAnswer]:
+    """Return the depth of one interval's book."""
+    answer = call.services.views.book(call.parameters.delivery_start)
+    if answer is None:
+        raise Refusal("not_found", "No order book: the interval is no delivery interval, or its book is gone.")
+    return Reply(200, answer)
+
+
+async def trades(call: Call[TradePage, None]) -> Reply[TradesAnswer]:
+    """Return the newest trades."""
+    found = await call.services.views.trades(call.parameters.delivery_start, call.parameters.limit)
+    return Reply(200, {"trades": found})
+
+
+async def accounts(call: Call[NoParameters, None]) -> Reply[AccountsAnswer]:
+    """Return all members with their balances."""
+    return Reply(200, {"accounts": await call.services.views.accounts()})
+
+
+async def account(call: Call[AccountPath, None]) -> Reply[AccountAnswer]:
+    """Return one member with its balances."""
+    answer = await call.services.views.account(call.parameters.address)
+    if answer is None:
+        raise Refusal("not_found", "No member has this account.")
+    return Reply(200, answer)
+
+
+async def orders(call: Call[AccountPage, None]) -> Reply[OrdersAnswer]:
+    """Return an account's newest orders, to their owner."""
+    call.only(call.parameters.address)
+    return Reply(200, {"orders": await call.services.views.orders(call.parameters.address, call.parameters.limit)})
+
+
+async def receipts(call: Call[ReceiptPage, None]) -> Reply[ReceiptsAnswer]:
+    """Return an account's settlement receipts in short, to their owner."""
+    asked = call.parameters
+    call.only(asked.address)
+    return Reply(200, {"receipts": await call.services.views.receipts(asked.address, asked.since, asked.limit)})
+
+
+async def receipt(call: Call[ReceiptPath, None]) -> Reply[ReceiptAnswer]:
+    """Return one settlement receipt with its proof, to its owner."""
+    call.only(call.parameters.address)
+    answer = await call.services.views.receipt(call.parameters.address, call.parameters.delivery_start)
+    if answer is None:
+        raise Refusal("not_found", "The account has no receipt for this interval (yet).")
+    return Reply(200, answer)
+
+
+async def alive(_call: Call[NoParameters, None]) -> Reply[AliveAnswer]:
+    """Say that the process answers."""
+    return Reply(200, {"status": "alive"})
+
+
+async def ready(call: Call[NoParameters, None]) -> Reply[HealthAnswer]:
+    """Say whether the coordinator can do its work, and what is missing."""
+    health = call.services.health()
+    return Reply(503 if health["status"] == "unavailable" else 200, health)

@@ -1,0 +1,318 @@
+"""The whole coordinator in this process, on a real chain and with a fast clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from coordinator.app import Coordinator, StartError, resume_trading, running
+from coordinator.chain.abi import contract
+from coordinator.chain.contracts import hexed
+from coordinator.chain.devchain import DevChain
+from coordinator.chain.proof import check_on_chain
+from coordinator.chain.rpc import Rpc
+from coordinator.cli import main
+from coordinator.config import Config, parse
+from coordinator.market.commands import HaltTrading
+from coordinator.market.state import state_hash
+from coordinator.protocol.client import CoordinatorClient, CoordinatorRefused
+from coordinator.protocol.keccak import keccak256
+from coordinator.protocol.messages import Side
+from coordinator.protocol.receipts import verify_receipt
+from coordinator.protocol.units import interval_start
+from tests.e2e.fast_clock import FastClock
+from tests.e2e.street import INVITE, StreetHome
+
+WELCOME_MICRO = 10_000_000
+FACTOR = 60  # an interval takes a second
+
+
+@dataclass
+class Street:
+    """A running coordinator, its clock, and a session to speak with it."""
+
+    coordinator: Coordinator
+    clock: FastClock
+    session: aiohttp.ClientSession
+
+    def home(self, side: Side) -> StreetHome:
+        client = CoordinatorClient(self.session, self.coordinator.url)
+        return StreetHome(side, client, self.clock, random.Random(side.code))
+
+    async def get(self, path: str) -> Any:
+        async with self.session.get(self.coordinator.url + path) as response:
+            return await response.json()
+
+    async def until(self, path: str, holds: Callable[[Any], bool], limit_s: float = 20) -> Any:
+        async with asyncio.timeout(limit_s):
+            while not holds(answer := await self.get(path)):  # noqa: ASYNC110 - asks as a reader would
+                await asyncio.sleep(0.05)
+        return answer
+
+    async def trade_once(self) -> tuple[StreetHome, StreetHome, int]:
+        """Let two homes trade in the next interval and deliver; return them and its start."""
+        seller, buyer = self.home(Side.SELL), self.home(Side.BUY)
+        for home in (seller, buyer):
+            await home.enter()
+        await self.until("/api/v1/accounts", lambda found: all(a["money_micro"] for a in found["accounts"]))
+        return seller, buyer, await self.trade(seller, buyer)
+
+    async def trade(self, seller: StreetHome, buyer: StreetHome) -> int:
+        """Let the homes trade 50 Wh and deliver more; return the interval's start."""
+        start = interval_start(self.clock.now(), 60) + 180
+        await seller.place(start, 50, 150_000)
+        bought = await buyer.place(start, 50, 200_000)
+        assert buyer.orders[bought]["status"] == "filled", buyer.refused
+        for boundary in (start, start + 60):
+            await self.clock.sleep_until(boundary)
+            for home in (seller, buyer):
+                home.read_meter(boundary)
+                await home.send_reading(home.outbox.popleft())
+        return start
+
+    async def confirmed(self, start: int) -> dict[str, Any]:
+        def is_confirmed(found: Any) -> bool:
+            return any(i["delivery_start"] == start and i["stage"] == "confirmed" for i in found["intervals"])
+
+        found = await self.until("/api/v1/intervals", is_confirmed)
+        return next(i for i in found["intervals"] if i["delivery_start"] == start)
+
+
+def settings(folder: Path, **chain: Any) -> Config:
+    market = {
+        "interval_s": 60,
+        "gate_s": 10,
+        "horizon_s": 600,
+        "reading_deadline_s": 900,
+        "welcome_credit_micro": WELCOME_MICRO,
+        "invite": INVITE,
+    }
+    return parse({"data": str(folder / "data"), "http": {"port": 0}, "market": market, "chain": chain})
+
+
+@asynccontextmanager
+async def street(config: Config, clock: FastClock | None = None) -> AsyncIterator[Street]:
+    clock = clock or FastClock.starting(FACTOR)
+    async with running(config, clock) as coordinator, aiohttp.ClientSession() as session:
+        yield Street(coordinator, clock, session)
+
+
+async def test_a_trade_becomes_a_settled_balance_in_the_contract(tmp_path: Path) -> None:
+    async with street(settings(tmp_path)) as here:
+        seller, buyer, start = await here.trade_once()
+        interval = await here.confirmed(start)
+        assert interval["settled_wh"] == 50
+        assert interval["value_micro"] == 7_500
+        health = await here.until("/readyz", lambda h: h["waiting_effects"] == 0)
+        assert (health["status"], health["failed_effects"]) == ("ready", 0)
+        await _check_receipt(here, seller, start, tmp_path)
+        for home, change in ((seller, 7_500), (buyer, -7_500)):
+            shown = await here.get(f"/api/v1/accounts/{home.account.address}")
+            assert shown["money_micro"] == WELCOME_MICRO + change
+            assert await _on_chain(here, home) == (shown["energy_wh"], shown["money_micro"])
+        async with here.session.get(f"{here.coordinator.url}/metrics") as response:
+            text = await response.text()
+        assert "energy_trade_settlements_total 1.0" in text
+        assert "energy_trade_outbox_waiting 0.0" in text
+        assert "energy_trade_settlement_lag_seconds_count 1.0" in text
+        opening, closing = (reading for reading, _ in buyer.receipts)
+        assert await _grid_load_w(here) == (closing.consumption_wh - opening.consumption_wh) * 60
+
+
+async def _check_receipt(here: Street, home: StreetHome, start: int, folder: Path) -> None:
+    """The receipt proves itself, then against the chain, also on the command line; a changed one does not."""
+    await home.sign_in()
+    envelope = await home.client.receipt(home.account.address, start)
+    assert verify_receipt(envelope) == []
+    proof = await check_on_chain(envelope, here.coordinator.rpc_url)
+    assert (proof.findings, proof.rows) == ((), 1)
+    file = folder / "receipt.json"
+    file.write_text(json.dumps(envelope), encoding="utf-8")
+    command = ["receipt", "verify", str(file), "--rpc-url", here.coordinator.rpc_url]
+    assert await asyncio.to_thread(main, command) == 0
+    envelope["body"]["rows"][0]["value_micro"] += 1
+    file.write_text(json.dumps(envelope), encoding="utf-8")
+    assert await asyncio.to_thread(main, command) == 1
+
+
+async def _on_chain(here: Street, home: StreetHome) -> tuple[int, int]:
+    ledger = contract("EnergyLedger")
+    call = {
+        "to": here.coordinator.deployment.addresses.ledger,
+        "data": hexed(ledger.encode("accountOf", home.account.address)),
+    }
+    async with Rpc(here.coordinator.rpc_url) as rpc:
+        words = bytes.fromhex((await rpc.call("eth_call", call, "latest"))[2:])
+    return int.from_bytes(words[:32]), int.from_bytes(words[32:64])
+
+
+async def _grid_load_w(here: Street) -> int:
+    grid = contract("GridManagement")
+    node = here.coordinator.config.chain.grid_node_id
+    call = {
+        "to": here.coordinator.deployment.addresses.grid,
+        "data": hexed(grid.encode("getGridStatus", node)),
+    }
+    async with Rpc(here.coordinator.rpc_url) as rpc:
+        words = bytes.fromhex((await rpc.call("eth_call", call, "latest"))[2:])
+    return int.from_bytes(words[:32])
+
+
+async def test_a_restart_finds_everything_as_it_was(tmp_path: Path) -> None:
+    config, clock = settings(tmp_path), FastClock.starting(FACTOR)
+    async with street(config, clock) as here:
+        seller, _, start = await here.trade_once()
+        await here.confirmed(start)
+        await here.until("/readyz", lambda h: h["waiting_effects"] == 0)
+        before = here.coordinator.deployment.addresses, state_hash(here.coordinator.ledger.state)
+    async with street(config, clock) as here:
+        assert (here.coordinator.deployment.addresses, state_hash(here.coordinator.ledger.state)) == before
+        shown = await here.get(f"/api/v1/accounts/{seller.account.address}")
+        assert await _on_chain(here, seller) == (shown["energy_wh"], shown["money_micro"])
+
+
+async def test_without_its_chain_the_market_trades_and_settles_later(tmp_path: Path) -> None:
+    """The node goes after the contracts were made; even a restart finds no node; then it comes back."""
+    clock, node = FastClock.starting(FACTOR), tmp_path / "node"
+    async with DevChain(node) as chain:
+        config = settings(tmp_path, rpc_url=chain.url)
+        port = int(chain.url.rpartition(":")[2])
+        async with street(config, clock) as here:
+            warm = here.home(Side.BUY)
+            await warm.enter()
+            await here.until("/api/v1/accounts", lambda found: found["accounts"][0]["money_micro"] > 0)
+    async with street(config, clock) as here:
+        health = await here.until("/readyz", lambda h: h["status"] == "degraded")
+        assert (health["ledger"], health["chain"], health["trading"]) == ("open", "unreachable", "open")
+        seller = here.home(Side.SELL)
+        await seller.enter()
+        warm.client = CoordinatorClient(here.session, here.coordinator.url)
+        start = await here.trade(seller, warm)
+        await here.until("/api/v1/intervals", lambda found: found["intervals"][-1]["stage"] == "settled")
+        async with DevChain(node, port=port):
+            await here.confirmed(start)
+            health = await here.until("/readyz", lambda h: h["status"] == "ready" and h["waiting_effects"] == 0)
+            assert health["failed_effects"] == 0
+
+
+async def test_chain_and_ledger_that_disagree_stop_trading(tmp_path: Path) -> None:
+    """Somebody with the operator's rights pays in twice what the ledger is told: here, a storage slot is changed."""
+    async with street(settings(tmp_path)) as here:
+        seller, _, start = await here.trade_once()
+        await here.confirmed(start)
+        await _corrupt(here, seller)
+        second = await here.until("/readyz", lambda h: h["trading"] == "halted", limit_s=60)
+        assert second["status"] == "halted"
+        assert second["reason"]
+        market = await here.get("/api/v1/market")
+        assert (market["state"], market["halt_reason"]) == ("halted", second["reason"])
+
+
+async def _corrupt(here: Street, home: StreetHome) -> None:
+    """Change the account's word in the ledger contract by brute force."""
+    ledger = here.coordinator.deployment.addresses.ledger
+    energy_wh, money_micro = await _on_chain(here, home)
+    async with Rpc(here.coordinator.rpc_url) as rpc:
+        for slot in range(16):
+            key = bytes.fromhex(home.account.address[2:]).rjust(32, b"\0") + slot.to_bytes(32)
+            place = hexed(keccak256(key))
+            word = bytes.fromhex((await rpc.call("eth_getStorageAt", ledger, place, "latest"))[2:])
+            if any(word):
+                for bit in (8, 120, 200, 240):  # wherever the two columns are
+                    changed = (int.from_bytes(word) ^ 1 << bit).to_bytes(32)
+                    await rpc.call("anvil_setStorageAt", ledger, place, hexed(changed))
+                    if await _on_chain(here, home) != (energy_wh, money_micro):
+                        return
+    raise AssertionError("the account's word was not found")
+
+
+async def test_a_halt_stands_until_the_operator_resumes(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    async with street(config) as here:
+        await here.coordinator.ledger.submit(HaltTrading("the operator's word"))
+    async with street(config) as here:
+        assert (await here.get("/readyz"))["reason"] == "the operator's word"
+        with pytest.raises(StartError, match="already runs"):
+            await resume_trading(config, "while it runs")
+    assert await resume_trading(config, "looked, all is well") == "the operator's word"
+    async with street(config) as here:
+        assert (await here.get("/readyz"))["status"] == "ready"
+
+
+async def test_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    with pytest.raises(StartError, match="no market"):
+        await resume_trading(config, "x")
+    async with street(config):
+        pass
+    with pytest.raises(StartError, match="open"):
+        await resume_trading(config, "x")
+
+
+async def test_a_second_coordinator_is_turned_away(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    async with street(config):
+        with pytest.raises(StartError, match="already runs"):
+            await _start(config)
+
+
+async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    async with street(settings(tmp_path)) as here:
+        port = int(here.coordinator.url.rpartition(":")[2])
+        other = settings(tmp_path / "other")
+        with pytest.raises(StartError, match=f"127.0.0.1:{port}"):
+            await _start(replace(other, http=replace(other.http, port=port)))
+
+
+async def test_other_rules_than_the_contracts_are_refused(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    async with street(config):
+        pass
+    other = replace(config, market=replace(config.market, price_max_micro_per_kwh=900_000))
+    with pytest.raises(Exception, match="price_max"):
+        await _start(other)
+
+
+async def _start(config: Config) -> None:
+    async with running(config):
+        pass
+
+
+async def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    config = replace(config, market=replace(config.market, invite=None))
+    async with street(config) as here:
+        invite = here.coordinator.invite
+        assert here.coordinator.invite_is_new
+        assert invite not in repr(here.coordinator)
+        home = here.home(Side.BUY)
+        with pytest.raises(CoordinatorRefused, match="invite"):
+            await home.enter()
+    async with street(config) as here:
+        assert (here.coordinator.invite, here.coordinator.invite_is_new) == (invite, False)
+    for name in ("operator.key", "session.secret", "invite"):
+        assert stat.S_IMODE((config.data / name).stat().st_mode) == 0o600
+
+
+async def test_a_ledger_that_fails_ends_the_coordinator(tmp_path: Path) -> None:
+    """It must not go on without its ledger: the supervisor starts it again, and restart is recovery."""
+    with pytest.RaisesGroup(Exception, flatten_subgroups=True):
+        async with street(settings(tmp_path)) as here:
+            here.coordinator.ledger._running._serve = _fail  # type: ignore[assignment, method-assign]
+            home = here.home(Side.BUY)
+            async with asyncio.timeout(20):
+                await home.enter()
+
+
+async def _fail(_works: Any) -> None:
+    raise RuntimeError("a fault for the test")

@@ -1,0 +1,111 @@
+"""Configuration: from file, environment and command line; every fault named by its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator.config import Config, ConfigError, describe, load, parse
+
+FAULTS: list[tuple[dict[str, Any], str]] = [
+    ({"market": {"interval_s": 61}}, "market.interval_s: expected one of 60, 300, 900, 1800, 3600, was 61"),
+    ({"market": {"gate_s": "soon"}}, "market.gate_s: should be a valid integer"),
+    ({"market": {"gate_s": True}}, "market.gate_s: should be a valid integer"),
+    ({"market": {"gate_s": 1.0}}, "market.gate_s: should be a valid integer"),
+    ({"market": {"gate_s": 0}}, "market.gate_s: should be greater than or equal to 1, was 0"),
+    ({"market": {"horizon_s": 60}}, "market.horizon_s: expected at least gate_s + interval_s = 1200"),
+    ({"market": {"reading_deadline_s": 81_000}}, "market.reading_deadline_s: expected less than 90 intervals = 81000"),
+    ({"market": {"feed_in_micro_per_kwh": 400_000}}, "expected price_min <= feed_in <= supplier <= price_max"),
+    ({"market": {"price_rule": "reference"}}, "market.reference_price_micro_per_kwh: the rule 'reference' needs one"),
+    ({"market": {"price_rule": "best"}}, "market.price_rule: should be 'midpoint' or 'reference'"),
+    ({"market": {"id": "Elm Street"}}, "market.id: should match pattern"),
+    ({"market": {"invite": "short"}}, "market.invite: should have at least 8 characters"),
+    ({"market": {"colour": "green"}}, "market.colour: is not a known key"),
+    ({"markt": {}}, "markt: is not a known key"),
+    ({"market": 5}, "market: should be an object"),
+    ({"http": {"port": 70_000}}, "http.port: should be less than or equal to 65535"),
+    ({"chain": {"rpc_url": "localhost"}}, "chain.rpc_url: should match pattern"),
+    (
+        {"chain": {"currency_token": "0x" + "11" * 20}, "market": {"welcome_credit_micro": 1}},
+        "market.welcome_credit_micro: expected 0",
+    ),
+]
+
+
+def test_the_defaults_are_a_configuration() -> None:
+    assert load() == Config()
+
+
+@pytest.mark.parametrize(("tree", "sentence"), FAULTS, ids=[repr(tree)[:60] for tree, _ in FAULTS])
+def test_a_fault_is_told_by_its_key(tree: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        parse(tree)
+    assert sentence in str(told.value)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as told:
+        parse({"market": {"gate_s": 0, "colour": 1}, "http": {"port": -1}})
+    assert len(str(told.value).splitlines()) == 3
+
+
+def test_a_secret_is_not_told_with_its_fault() -> None:
+    with pytest.raises(ConfigError) as told:
+        parse({"market": {"invite": "secret7"}})
+    assert "secret7" not in str(told.value)
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[market]\ninterval_s = 300\ngate_s = 60\n[http]\nport = 1000\n", encoding="utf-8")
+    environment = {
+        "ENERGY_TRADE_MARKET__GATE_S": "30",
+        "ENERGY_TRADE_HTTP__PORT": "2000",
+        "ENERGY_TRADE_DATA": "somewhere",
+        "ENERGY_TRADE_MARKET__NAME": "12",
+        "ENERGY_TRADE_HTTP__ALLOWED_ORIGINS": '["https://home.example"]',
+        "ENERGY_TRADE_TALLY": "of somebody else",
+        "PATH": "/bin",
+    }
+    config = load(file, environment, {"http.port": 3000, "http.host": None})
+    assert (config.market.interval_s, config.market.gate_s, config.http.port) == (300, 30, 3000)
+    assert (config.data, config.market.name) == (Path("somewhere"), "12")
+    assert config.http.allowed_origins == ("https://home.example",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("ENERGY_TRADE_MARKET__GATE_S", "soon", "market.gate_s: should be a valid integer"),
+        ("ENERGY_TRADE_MARKET__INTERVAL_S", "61", "market.interval_s: expected one of"),
+        ("ENERGY_TRADE_MARKET__COLOUR", "green", "market.colour: is not a known key"),
+        ("ENERGY_TRADE_DATA__X", "1", "data: should"),
+    ],
+)
+def test_a_fault_in_the_environment(name: str, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(environment={name: text})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(b"market = [", "is not TOML"), (b"\xff\xfe", "is not TOML"), (None, "cannot be read")]
+)
+def test_a_file_that_is_none(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    file = tmp_path / "c.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=sentence):
+        load(file)
+
+
+def test_it_is_shown_without_secrets_and_reads_back() -> None:
+    config = parse(
+        {"market": {"invite": "welcome-neighbours"}, "chain": {"rpc_url": "https://me:pass@node.example/key"}}
+    )
+    shown = describe(config)
+    assert "welcome-neighbours" not in shown + repr(config)
+    assert "pass" not in shown
+    assert "key" not in shown
+    assert 'rpc_url = "https://node.example"' in shown
