@@ -303,8 +303,11 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
             cursor := rows.offset
         }
         uint256 end = cursor + rows.length;
-        for (; cursor < end; cursor += OrderRowLibrary.LENGTH) {
+        while (cursor < end) {
             _settleRow(batch, OrderRow.wrap(cursor));
+            unchecked {
+                cursor += OrderRowLibrary.LENGTH;
+            }
         }
     }
 

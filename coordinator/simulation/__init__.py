@@ -1,0 +1,1 @@
+"""Homes made from real profiles, and the demo community that they form."""
