@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coordinator.protocol.keys import MeterKey
 from coordinator.protocol.merkle import leaf_hash, merkle_proofs, merkle_root
@@ -65,6 +67,70 @@ def test_every_number_is_recomputed_even_by_a_lying_operator() -> None:
             unnoticed.append(path)
     assert {path[-1] for path in unnoticed} <= UNBOUND
     assert all(path[0] != "rows" for path in unnoticed)
+
+
+def _as_estimate(content: dict[str, Any], wh: int) -> None:
+    content["verified"] = {"consumption_wh": wh, "production_wh": 0, "estimated": True}
+
+
+def _without_meters(content: dict[str, Any]) -> None:
+    content["meters"] = []
+    content["verified"] = {"consumption_wh": 0, "production_wh": 0, "estimated": False}
+
+
+def _of_another_market(content: dict[str, Any]) -> None:
+    content["market"] = "elm-street"
+
+
+FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "little verified, much billed": (lambda b: _as_estimate(b, 1), "more was bought than"),
+    "an invented estimate": (lambda b: _as_estimate(b, 10**6), "outside of the signed registers"),
+    "nothing metered": (_without_meters, "more was bought than"),
+    "one meter twice": (lambda b: b["meters"].append(b["meters"][0]), "listed twice"),
+    "one row twice": (lambda b: b["rows"].append(b["rows"][0]), "listed twice"),
+    "one trade twice": (lambda b: b["trades"].append(b["trades"][0]), "listed twice"),
+    "settled beyond the trade": (
+        lambda b: b["trades"][0].update(energy_wh=BOUGHT_WH - 1),
+        "more was settled than traded",
+    ),
+    "a trade turned round": (lambda b: b["trades"][0].update(side="sell"), "side is not the order's"),
+    "another market": (_of_another_market, "for another market"),
+    "no word about estimates": (lambda b: b["verified"].pop("estimated"), "estimated: expected"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_consistent_forgery_is_found(name: str) -> None:
+    """Several numbers changed together, sealed by an operator who lies."""
+    forge, sentence = FORGERIES[name]
+    forged = body()
+    forge(forged)
+    verified = forged["verified"]
+    forged["counterfactual"] = counterfactual(
+        consumption_wh=verified["consumption_wh"],
+        production_wh=verified["production_wh"],
+        bought_wh=BOUGHT_WH,
+        sold_wh=0,
+        total_micro=forged["components"]["total_micro"],
+        supplier_micro_per_kwh=320_000,
+        feed_in_micro_per_kwh=80_000,
+    )
+    assert any(sentence in finding for finding in verify_receipt(sealed(forged)))
+
+
+def test_a_true_estimate_holds() -> None:
+    estimate = body()
+    _as_estimate(estimate, 900)
+    estimate["counterfactual"] = counterfactual(
+        consumption_wh=900,
+        production_wh=0,
+        bought_wh=BOUGHT_WH,
+        sold_wh=0,
+        total_micro=estimate["components"]["total_micro"],
+        supplier_micro_per_kwh=320_000,
+        feed_in_micro_per_kwh=80_000,
+    )
+    assert verify_receipt(sealed(estimate)) == []
 
 
 @pytest.mark.parametrize("name", ["body", "proof", "receipts_root"])
@@ -184,6 +250,27 @@ def _signed(reading: Reading, meter: MeterKey) -> dict[str, Any]:
         "reading": reading.to_wire(),
         "signature": "0x" + meter.sign(reading.digest(DOMAIN)).hex(),
     }
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**300), 2**300) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+)
+
+
+@given(st.data(), JUNK)
+@settings(max_examples=300, deadline=None)
+def test_garbage_anywhere_is_a_finding_never_a_crash(data: st.DataObject, junk: Any) -> None:
+    broken = envelope()
+    target: Any = broken
+    while isinstance(target, (dict, list)) and target:
+        step = data.draw(st.sampled_from(sorted(target) if isinstance(target, dict) else range(len(target))))
+        if data.draw(st.booleans()) or not isinstance(target[step], (dict, list)):
+            target[step] = junk
+            break
+        target = target[step]
+    assert isinstance(verify_receipt(broken), list)
+    assert isinstance(verify_receipt(sealed(broken["body"])) if isinstance(broken["body"], dict) else [], list)
 
 
 def test_canonical_form_is_ascii_and_refuses_nan() -> None:

@@ -7,7 +7,7 @@ the root stands on the chain, the caller checks against ``receipts_root`` and ``
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .keys import device_id_of, verify_meter
@@ -16,7 +16,7 @@ from .messages import Order, Reading, Side, device_text
 from .recovery import recover_address
 from .typed_data import Domain
 from .units import value_micro
-from .wire import read_bytes, read_int, read_list, read_mapping, read_text
+from .wire import read_bytes, read_int, read_list, read_mapping, read_objects, read_text
 
 RECEIPT_TAG = "energy-trade/receipt/1"
 READING_TAG = "energy-trade/reading/1"
@@ -61,27 +61,39 @@ def _check_proof(envelope: Mapping[str, Any], body: Mapping[str, Any]) -> Iterat
 
 
 def _check_meters(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
-    """Registers signed at both ends of the interval must give the verified energy."""
+    """Registers signed around the interval must give, or for an estimate bound, the verified energy."""
     verified = read_mapping(body, "verified")
-    start, interval_s = read_int(body, "delivery_start"), read_int(body, "interval_s")
+    estimated = verified.get("estimated")
+    if not isinstance(estimated, bool):
+        raise ValueError("estimated: expected true or false")
+    start = read_int(body, "delivery_start")
+    interval = (start, start + read_int(body, "interval_s"))
+    meters = read_objects(body, "meters")
+    yield from _check_unique("meter", (meter.get("device_id") for meter in meters))
     consumption_wh = production_wh = 0
-    for meter in read_list(body, "meters"):
+    for meter in meters:
         opening, closing = (_signed_reading(meter, end, domain) for end in ("opening", "closing"))
         if isinstance(opening, str) or isinstance(closing, str):
             yield opening if isinstance(opening, str) else str(closing)
             continue
         ends = (opening.timestamp, closing.timestamp)
-        if ends != (start, start + interval_s) and not verified.get("estimated"):
+        if ends != interval and not (estimated and ends[0] <= interval[0] and interval[1] <= ends[1]):
             yield "a reading is not of the interval's boundary and not marked estimated"
         consumption_wh += closing.consumption_wh - opening.consumption_wh
         production_wh += closing.production_wh - opening.production_wh
-    if verified.get("estimated"):
-        return
-    if (read_int(verified, "consumption_wh"), read_int(verified, "production_wh")) != (
-        consumption_wh,
-        production_wh,
-    ):
+    claimed = (read_int(verified, "consumption_wh"), read_int(verified, "production_wh"))
+    if not estimated and claimed != (consumption_wh, production_wh):
         yield "the verified energy is not the difference of the signed registers"
+    if estimated and not (0 <= claimed[0] <= consumption_wh and 0 <= claimed[1] <= production_wh):
+        yield "the estimated energy lies outside of the signed registers that enclose it"
+
+
+def _check_unique(what: str, names: Iterable[Any]) -> Iterator[str]:
+    seen: set[str] = set()
+    for name in map(str, names):
+        if name in seen:
+            yield f"{what} {name} is listed twice"
+        seen.add(name)
 
 
 def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain) -> Reading | str:
@@ -99,22 +111,49 @@ def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain) -> Readi
 
 def _check_rows(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
     """Each row must be a signed order executed within its limit, and the sum of its trades."""
-    trades = read_list(body, "trades")
-    for row in read_list(body, "rows"):
+    trades, rows = read_objects(body, "trades"), read_objects(body, "rows")
+    yield from _check_unique("trade", (trade.get("trade_id") for trade in trades))
+    digests: list[str] = []
+    for row in rows:
         order = Order.from_wire(read_mapping(row, "order"))
         digest = order.digest(domain)
-        name = f"order 0x{digest.hex()}"
-        if order.account != read_text(body, "account"):
-            yield f"{name} is of another account"
-        if recover_address(digest, read_bytes(row, "signature", 64)) != order.account:
-            yield f"{name} is not signed by the account"
-        if order.delivery_start != read_int(body, "delivery_start"):
-            yield f"{name} is for another interval"
-        own = [trade for trade in trades if trade.get("order") == "0x" + digest.hex()]
-        yield from _check_execution(name, order, row, own)
-    ids = {"0x" + Order.from_wire(row["order"]).digest(domain).hex() for row in body["rows"]}
-    if any(trade.get("order") not in ids and trade.get("settled_wh") for trade in trades):
+        digests.append("0x" + digest.hex())
+        yield from _check_order(order, digest, row, body)
+        own = [trade for trade in trades if trade.get("order") == digests[-1]]
+        yield from _check_execution(f"order {digests[-1]}", order, row, own)
+    yield from _check_unique("order", digests)
+    if any(trade.get("order") not in digests and trade.get("settled_wh") for trade in trades):
         yield "a settled trade has no row"
+    yield from _check_energy(body)
+
+
+def _check_order(order: Order, digest: bytes, row: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
+    """The order must be the account's own, signed by it, for this market and interval."""
+    name = f"order 0x{digest.hex()}"
+    if order.account != read_text(body, "account"):
+        yield f"{name} is of another account"
+    if recover_address(digest, read_bytes(row, "signature", 64)) != order.account:
+        yield f"{name} is not signed by the account"
+    if order.delivery_start != read_int(body, "delivery_start"):
+        yield f"{name} is for another interval"
+    if order.market != read_text(body, "market"):
+        yield f"{name} is for another market"
+
+
+def _check_energy(body: Mapping[str, Any]) -> Iterator[str]:
+    """What was executed and minted must have been verified by the meters."""
+    verified = read_mapping(body, "verified")
+    bought_wh = sold_wh = minted_wh = 0
+    for row in read_objects(body, "rows"):
+        if read_text(read_mapping(row, "order"), "side") == Side.BUY:
+            bought_wh += read_int(row, "executed_wh")
+        else:
+            sold_wh += read_int(row, "executed_wh")
+            minted_wh += read_int(row, "metered_wh")
+    if bought_wh > read_int(verified, "consumption_wh"):
+        yield "more was bought than the meters verified as consumption"
+    if max(sold_wh, minted_wh) > read_int(verified, "production_wh"):
+        yield "more was sold or minted than the meters verified as production"
 
 
 def _check_execution(
@@ -127,7 +166,7 @@ def _check_execution(
         yield f"{name}: the value is not the sum of its trades"
     if not 0 < executed_wh <= order.energy_wh:
         yield f"{name}: more was executed than signed"
-    if read_int(row, "trades") != sum(1 for trade in trades if trade["settled_wh"]):
+    if read_int(row, "trades") != sum(1 for trade in trades if read_int(trade, "settled_wh")):
         yield f"{name}: the number of settled trades is wrong"
     metered_wh = read_int(row, "metered_wh")
     if metered_wh < executed_wh or (order.side is Side.BUY and metered_wh != executed_wh):
@@ -135,6 +174,10 @@ def _check_execution(
     limit = order.limit_price_micro_per_kwh
     for trade in trades:
         price = read_int(trade, "price_micro_per_kwh")
+        if not 0 <= read_int(trade, "settled_wh") <= read_int(trade, "energy_wh"):
+            yield f"trade {trade.get('trade_id')}: more was settled than traded"
+        if trade.get("side") != order.side:
+            yield f"trade {trade.get('trade_id')}: the side is not the order's"
         if read_int(trade, "value_micro") != value_micro(read_int(trade, "settled_wh"), price):
             yield f"trade {trade.get('trade_id')}: the value is not energy times price"
         if limit is not None and (price > limit if order.side is Side.BUY else price < limit):
@@ -146,7 +189,7 @@ def _check_money(body: Mapping[str, Any]) -> Iterator[str]:
     parts = read_mapping(body, "components")
     energy_micro = sum(
         (1 if trade.get("side") == Side.SELL else -1) * read_int(trade, "value_micro")
-        for trade in read_list(body, "trades")
+        for trade in read_objects(body, "trades")
     )
     if read_int(parts, "energy_micro") != energy_micro:
         yield "the energy component is not the sum of the trades"
@@ -162,7 +205,7 @@ def _check_money(body: Mapping[str, Any]) -> Iterator[str]:
 def _counterfactual(body: Mapping[str, Any], stated: Mapping[str, Any], total_micro: int) -> dict[str, int]:
     verified = read_mapping(body, "verified")
     settled = {Side.BUY: 0, Side.SELL: 0}
-    for trade in read_list(body, "trades"):
+    for trade in read_objects(body, "trades"):
         settled[Side(read_text(trade, "side"))] += read_int(trade, "settled_wh")
     return counterfactual(
         consumption_wh=read_int(verified, "consumption_wh"),

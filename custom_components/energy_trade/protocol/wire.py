@@ -63,6 +63,11 @@ def read_list(wire: Mapping[str, Any], name: str) -> list[Any]:
     return value
 
 
+def read_objects(wire: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return a field that is a list of objects."""
+    return [read_mapping({name: item}, name) for item in read_list(wire, name)]
+
+
 def _refusal(name: str, expected: str, value: object) -> ValueError:
     """Say which field was not what was expected, without flooding the message."""
     text = repr(value)
