@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
@@ -37,7 +38,14 @@ from .edge.services import Services
 from .edge.signatures import Signatures
 from .edge.stream import Hub
 from .ledger import Committed, Ledger, LedgerConfig, LedgerError
-from .market.commands import Command, ConfirmSettlement, CreditFunds, HaltTrading, ResumeTrading
+from .market.commands import (
+    Command,
+    ConfirmSettlement,
+    CreditFunds,
+    ExcludeFromSettlement,
+    HaltTrading,
+    ResumeTrading,
+)
 from .market.events import Rejected
 from .market.rules import ClearingRule, MarketRules
 from .protocol.keys import AccountKey
@@ -51,6 +59,7 @@ _TASKS_STOP_S = 10.0
 _LEDGER_STOP_S = 15.0
 _CHAIN_STOP_S = 15.0
 _RETRY_S = 1.0
+_REFUSED_ACCOUNT = re.compile(r"Account\w+\(account=(0x[0-9a-f]{40})[,)]")
 _TRANSIENT = frozenset({"busy", "stopping", "storage_full", "storage_failed"})
 
 
@@ -93,6 +102,8 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
         ledger = Ledger(config.data / LEDGER_FILE, market_rules(config), _ledger_config(config), domain, clock)
         await stack.enter_async_context(_staged("ledger", ledger, _LEDGER_STOP_S))
         parts = _Parts(config, clock, operator, deployment, domain, ledger)
+        for effect, error in await ledger.outbox.failures_untold():
+            await parts.failed(effect, error)
         sender = Sender(rpc, operator, deployment, ledger.outbox, parts.mined, parts.failed)
         watching = await stack.enter_async_context(Rpc(rpc_url))
         observer = Observer(
@@ -106,7 +117,13 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
         invite, is_new = _invite(config)
         signatures = stack.enter_context(Signatures(domain))
         services = parts.services(invite, signatures, sender)
-        hub = Hub(services, queue_max=config.http.stream_queue_max, clients_max=config.http.streams_max)
+        http = config.http
+        hub = Hub(
+            services,
+            queue_max=http.stream_queue_max,
+            clients_max=http.streams_max,
+            per_address_max=http.streams_per_address_max,
+        )
         work = (ledger.run(), sender.run(), observer.run(), hub.run())
         await stack.enter_async_context(_staged("tasks", _tasks(*work), _TASKS_STOP_S))
         application = create_application(services, config.http, hub)
@@ -150,6 +167,7 @@ def market_rules(config: Config) -> MarketRules:
         orders_per_account_interval_max=market.orders_per_account_interval_max,
         orders_per_interval_max=market.orders_per_interval_max,
         members_max=market.members_max,
+        power_max_w=market.power_max_w,
         rule=ClearingRule(
             price=market.price_rule,
             reference_price=market.reference_price_micro_per_kwh,
@@ -207,10 +225,23 @@ class _Parts:
             await outbox.mark_done(effect.key, mined.block_number, mined.gas_used, mined.transaction)
 
     async def failed(self, effect: Effect, error: str) -> None:
-        """Stop trading when a settlement can never happen: the ledger would promise what the chain refuses."""
+        """Do something about a settlement that can never happen: the ledger would promise what the chain refuses.
+
+        An account that the contract refuses is left out and the others are settled again. Otherwise
+        trading stops.
+        """
         _log.error("the chain refused an effect for good", effect=effect.key, error=error)
-        if effect.kind == "settle_batch":
-            await self._halt(f"The contract refused {effect.key}: {error}")
+        if effect.kind != "settle_batch":
+            return
+        reason = f"The contract refused {effect.key}: {error}"
+        if (named := _REFUSED_ACCOUNT.match(error)) is not None:
+            start = int(effect.payload["delivery_start"])
+            result = await self._submit(ExcludeFromSettlement(start, named[1], reason))
+            if not isinstance(result, Rejected):
+                _log.warning("settled again without an account", delivery_start=start, account=named[1])
+                return
+            _log.error("the account cannot be left out", account=named[1], reason=result.message)
+        await self._halt(reason)
 
     async def seen(self, event: ChainEvent) -> None:
         """Book money that came to or left an account on chain."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from coordinator.app import Coordinator, StartError, resume_trading, running
+from coordinator.app import LEDGER_FILE, Coordinator, StartError, resume_trading, running
 from coordinator.chain.abi import contract
 from coordinator.chain.contracts import hexed
 from coordinator.chain.devchain import DevChain
 from coordinator.chain.proof import check_on_chain
 from coordinator.chain.rpc import Rpc
+from coordinator.chain.transactions import Call, Fees, sign
 from coordinator.cli import main
 from coordinator.config import Config, parse
+from coordinator.ledger.verify import verify
 from coordinator.market.commands import HaltTrading
 from coordinator.market.state import state_hash
 from coordinator.protocol.client import CoordinatorClient, CoordinatorRefused
@@ -80,11 +83,11 @@ class Street:
                 await home.send_reading(home.outbox.popleft())
         return start
 
-    async def confirmed(self, start: int) -> dict[str, Any]:
+    async def confirmed(self, start: int, limit_s: float = 20) -> dict[str, Any]:
         def is_confirmed(found: Any) -> bool:
             return any(i["delivery_start"] == start and i["stage"] == "confirmed" for i in found["intervals"])
 
-        found = await self.until("/api/v1/intervals", is_confirmed)
+        found = await self.until("/api/v1/intervals", is_confirmed, limit_s)
         return next(i for i in found["intervals"] if i["delivery_start"] == start)
 
 
@@ -216,6 +219,104 @@ async def test_chain_and_ledger_that_disagree_stop_trading(tmp_path: Path) -> No
         assert second["reason"]
         market = await here.get("/api/v1/market")
         assert (market["state"], market["halt_reason"]) == ("halted", second["reason"])
+
+
+async def test_an_interval_cancelled_on_chain_settles_without_its_owner(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    async with street(config) as here:
+
+        async def cancel(home: StreetHome, start: int) -> None:
+            await _act_on_chain(here, home, contract("EnergyLedger").encode("cancelInterval", start))
+
+        await _trade_with_a_defector(here, cancel)
+    assert verify(config.data / LEDGER_FILE).findings == []
+
+
+@pytest.mark.timeout(120)
+async def test_money_withdrawn_before_its_settlement_leaves_only_its_owner_out(tmp_path: Path) -> None:
+    """Withdrawn money might come back, so the coordinator asks the contract for half a minute."""
+    config = settings(tmp_path)
+    async with street(config) as here:
+
+        async def withdraw(home: StreetHome, _start: int) -> None:
+            call = contract("EnergyLedger").encode("withdraw", WELCOME_MICRO, home.account.address)
+            await _act_on_chain(here, home, call)
+
+        assert await _trade_with_a_defector(here, withdraw) == 0
+    assert verify(config.data / LEDGER_FILE).findings == []
+
+
+async def _trade_with_a_defector(here: Street, defect: Callable[[StreetHome, int], Awaitable[None]]) -> int:
+    """Two homes buy 50 Wh each; one takes itself out on chain, and the other is settled all the same.
+
+    Return what the one that left holds in the end.
+    """
+    seller, buyer, defector = (here.home(side) for side in (Side.SELL, Side.BUY, Side.BUY))
+    homes = (seller, buyer, defector)
+    for home in homes:
+        await home.enter()
+    await here.until("/api/v1/accounts", lambda found: all(a["money_micro"] for a in found["accounts"]))
+    start = interval_start(here.clock.now(), 60) + 180
+    await seller.place(start, 100, 150_000)
+    for home in (buyer, defector):
+        bought = await home.place(start, 50, 200_000)
+        assert home.orders[bought]["status"] == "filled", home.refused
+    await here.clock.sleep_until(start)
+    await defect(defector, start)
+    for boundary in (start, start + 60):
+        await here.clock.sleep_until(boundary)
+        for home in homes:
+            home.read_meter(boundary)
+            await home.send_reading(home.outbox.popleft())
+    interval = await here.confirmed(start, limit_s=90)
+    assert (interval["settled_wh"], interval["value_micro"]) == (50, 7_500)
+    health = await here.until("/readyz", lambda h: h["waiting_effects"] == 0)
+    assert (health["status"], health["trading"], health["failed_effects"]) == ("ready", "open", 0)
+    money_micro = []
+    for home in homes:
+        shown = await here.get(f"/api/v1/accounts/{home.account.address}")
+        assert await _on_chain(here, home) == (shown["energy_wh"], shown["money_micro"])
+        money_micro.append(int(shown["money_micro"]))
+    assert money_micro[:2] == [WELCOME_MICRO + 7_500, WELCOME_MICRO - 7_500]
+    await defector.sign_in()
+    envelope = await defector.client.receipt(defector.account.address, start)
+    assert verify_receipt(envelope) == []
+    assert (envelope["body"]["revision"], envelope["body"]["rows"]) == (1, [])
+    await seller.sign_in()
+    proof = await check_on_chain(await seller.client.receipt(seller.account.address, start), here.coordinator.rpc_url)
+    assert (proof.findings, proof.rows) == ((), 1)
+    return money_micro[2]
+
+
+async def _act_on_chain(here: Street, home: StreetHome, calldata: bytes) -> None:
+    """Let a home make a transaction of its own with the ledger contract."""
+    deployment = here.coordinator.deployment
+    call = Call(deployment.addresses.ledger, calldata)
+    signed = sign(home.account, deployment.chain_id, 0, call, 300_000, Fees(10**9, 10**9))
+    async with Rpc(here.coordinator.rpc_url) as rpc:
+        await rpc.call("anvil_setBalance", home.account.address, hex(10**18))
+        await rpc.call("eth_sendRawTransaction", hexed(signed.raw))
+        async with asyncio.timeout(10):
+            while (receipt := await rpc.call("eth_getTransactionReceipt", signed.transaction)) is None:  # noqa: ASYNC110 - a node's doing
+                await asyncio.sleep(0.01)
+    assert receipt["status"] == "0x1"
+
+
+async def test_a_failed_settlement_that_nobody_was_halted_for_halts_at_the_start(tmp_path: Path) -> None:
+    """As a crash of an earlier version left it; the operator's word is asked for once."""
+    config = settings(tmp_path)
+    async with street(config) as here:
+        _, _, start = await here.trade_once()
+        await here.confirmed(start)
+    with closing(sqlite3.connect(config.data / LEDGER_FILE, autocommit=True)) as connection:
+        change = "UPDATE outbox SET state = 'failed', error = 'BatchUnbalanced()' WHERE kind = 'settle_batch'"
+        assert connection.execute(change).rowcount == 1
+    reason = f"The contract refused settle:{start}:0: BatchUnbalanced()"
+    async with street(config) as here:
+        assert (await here.get("/readyz"))["reason"] == reason
+    assert await resume_trading(config, "looked, all is well") == reason
+    async with street(config) as here:
+        assert (await here.get("/readyz"))["trading"] == "open"
 
 
 async def _corrupt(here: Street, home: StreetHome) -> None:

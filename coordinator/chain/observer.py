@@ -7,9 +7,9 @@ Three comparisons, and when each may be made:
 2. *Account*, for every account that a block touched: the contract's columns after block N against
    the observer's book at block N (see ``book``). Both speak of the same block, so settlements in
    flight do not matter.
-3. *Columns*, for all accounts: the ledger's own columns against the book. They speak of the same
-   moment only when nothing is in flight: every batch that the ledger decided is confirmed, and the
-   book holds as many batches as the ledger has confirmed. Deposits need no waiting: the ledger has
+3. *Columns*, for all accounts that are in no batch in flight: the ledger's own columns against the
+   book. For the others they speak of the same moment only when every batch that the ledger decided
+   is confirmed; then all accounts are compared. Deposits need no waiting: the ledger has
    booked those that the book holds, for the observer waits for it. As a chain that lost blocks
    looks wrong until the sender has repeated what was lost, a difference counts here when it has
    stood unchanged for ``grace_s`` seconds.
@@ -178,16 +178,14 @@ class Observer:
         return book, touched, mismatches
 
     async def _compare_columns(self) -> None:
-        """Compare the ledger's columns with the book when nothing is in flight."""
+        """Compare the ledger's columns with the book, but for the accounts of batches in flight."""
         now = asyncio.get_running_loop().time()
         if now < self._columns_due:
             return
         standing = await self._expectations.standing()
-        if standing.unconfirmed:
-            return
         agree, mismatches = self._columns.compare(self._book, standing, now)
         await self._report(mismatches)
-        if agree:
+        if agree and not standing.unconfirmed:
             self._columns_due = now + self._settings.columns_every_s
             if self._agreed_block != self._book.number:
                 self._agreed_block = self._book.number

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-type EffectState = Literal["pending", "sent", "done", "failed"]
+type EffectState = Literal["pending", "sent", "done", "failed", "superseded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Outbox(Protocol):
         """Return every effect with a stored transaction of this nonce or a later one.
 
         Whatever their state (done and failed ones too), by rising nonce: a chain that lost its
-        last blocks gets the same transactions again.
+        last blocks gets the same transactions again, but for superseded ones.
         """
 
     async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> None:
@@ -47,7 +47,10 @@ class Outbox(Protocol):
         """Book that the effect is on chain."""
 
     async def mark_failed(self, key: str, error: str, *, retry: bool) -> None:
-        """Book an error and one attempt more; ``retry`` leaves the effect pending."""
+        """Book an error and one attempt more; ``retry`` leaves the effect pending.
+
+        An effect that ``OnFailed`` has superseded (by another in its place) stays superseded.
+        """
 
     async def changed(self) -> None:
         """Return when there is a new effect (also one written before the call but not yet seen)."""
@@ -69,7 +72,7 @@ Called again while the effect is not completed.
 """
 
 type OnFailed = Callable[[Effect, str], Awaitable[None]]
-"""Called after ``mark_failed(retry=False)`` with the decoded error."""
+"""Called before ``mark_failed(retry=False)`` with the decoded error; again after a crash between the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,14 @@ class Standing:
     """The ledger's accounts.
 
     ``unconfirmed`` counts the batches that the ledger decided but does not know to be on chain,
-    ``confirmed`` those that it knows to be there, over the ledger's whole life.
+    ``confirmed`` those that it knows to be there, over the ledger's whole life. ``in_flight`` are
+    the accounts of the unconfirmed ones.
     """
 
     balances: Mapping[str, Balance]
     unconfirmed: int
     confirmed: int
+    in_flight: frozenset[str] = frozenset()
 
 
 class Expectations(Protocol):

@@ -38,6 +38,7 @@ _FILLER_GAS = 21_000
 _ENVELOPE_BYTES = 256
 _STRANGER_ROUNDS = 5
 _SETTLEMENT = "settle_batch"
+_WAITING_CANNOT_HELP = ("AccountIntervalUsed(", "AccountEpochPassed(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Sender:
         """Return all transactions from this nonce on, without a gap, whatever they were for."""
         effects = await self._outbox.signed_since(nonce)
         known = {t.nonce: t for t in self._deployment.transactions if t.nonce >= nonce}
-        known |= {s.nonce: s for e in effects if (s := _stored(e)) is not None}
+        known |= {s.nonce: s for e in effects if e.state != "superseded" and (s := _stored(e)) is not None}
         return [known.get(n) or self._filler(n) for n in range(nonce, max(known, default=nonce - 1) + 1)]
 
     def _filler(self, nonce: int) -> Signed:
@@ -243,11 +244,17 @@ class Sender:
             await self._fail(effect, error.message)
         elif not is_revert(error):
             self._log_once(effect, str(error))
-        elif effect.attempts + 1 < self._settings.attempts_max:
-            self._log_once(effect, text := describe_revert(error.data))
+        elif self._may_pass(effect, text := describe_revert(error.data)):
+            self._log_once(effect, text)
             await self._outbox.mark_failed(effect.key, text, retry=True)
         else:
-            await self._fail(effect, describe_revert(error.data))
+            await self._fail(effect, text)
+
+    def _may_pass(self, effect: Effect, text: str) -> bool:
+        """Tell whether to try again: money may be on its way, but an interval stays used."""
+        if effect.state == "pending" and text.startswith(_WAITING_CANNOT_HELP):
+            return False
+        return effect.attempts + 1 < self._settings.attempts_max
 
     def _log_once(self, effect: Effect, text: str) -> None:
         if self._logged.get(effect.key) != text:
@@ -255,11 +262,12 @@ class Sender:
             _LOG.warning("%s: %s; trying again", effect.key, text)
 
     async def _fail(self, effect: Effect, text: str) -> None:
+        """Tell of a failure, then book it: a crash between the two tells of it again."""
         _LOG.error("%s failed: %s", effect.key, text)
         self._forget(effect)
-        await self._outbox.mark_failed(effect.key, text, retry=False)
         if self._on_failed is not None:
             await self._on_failed(effect, text)
+        await self._outbox.mark_failed(effect.key, text, retry=False)
 
     def _forget(self, effect: Effect) -> None:
         self._not_before.pop(effect.key, None)

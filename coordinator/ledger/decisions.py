@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..market.commands import Command, MeteredEnergy, RegisterMeter, SettleInterval
+from ..market.commands import Command, ExcludeFromSettlement, MeteredEnergy, RegisterMeter, SettleInterval
 from ..market.decide import Decision
 from ..market.decide import decide as decide_market
 from ..market.events import (
     Event,
+    IntervalResettled,
     IntervalSettled,
     MemberAdmitted,
     MeterRegistered,
     Rejected,
+    Settled,
     SettledTrade,
     SettlementRow,
     Traded,
@@ -74,12 +76,12 @@ def decide(state: MarketState, command: Command, at: int) -> Decision:
     """Return the command's events or its refusal; look, never change."""
     if isinstance(command, SettleInterval):
         return _settle(state, command, at)
+    if isinstance(command, ExcludeFromSettlement):
+        return _exclude(state, command)
     return decide_market(state, command, at)
 
 
-def draft_batch(
-    state: MarketState, event: IntervalSettled, meters: Iterable[MeterEvidence], domain: Domain
-) -> BatchDraft:
+def draft_batch(state: MarketState, event: Settled, meters: Iterable[MeterEvidence], domain: Domain) -> BatchDraft:
     """Collect what receipts and rows of a settled interval are made from."""
     interval, rules = state.intervals[event.delivery_start], state.rules
     orders = {d: SignedOrder(state.orders[d].order, state.orders[d].signature) for d in interval.orders}
@@ -92,6 +94,7 @@ def draft_batch(
         rule=rules.rule.name,
         supplier_micro_per_kwh=rules.supplier_micro_per_kwh,
         feed_in_micro_per_kwh=rules.feed_in_micro_per_kwh,
+        revision=event.revision,
     )
     settlement = Settlement(
         shares=[SettledShare(promised[t.trade_id], t.settled_wh, t.value_micro) for t in event.trades],
@@ -119,8 +122,13 @@ def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) 
     return effects
 
 
-def batch_effects(batch: Batch, event: IntervalSettled, interval_s: int, config: LedgerConfig) -> list[NewEffect]:
-    """Return the settling of a batch and the grid's update; none when nothing was settled."""
+def settlement_key(delivery_start: int, revision: int) -> str:
+    """Return the outbox key of a batch."""
+    return f"settle:{delivery_start}:{revision}"
+
+
+def batch_effects(batch: Batch, event: Settled, interval_s: int, config: LedgerConfig) -> list[NewEffect]:
+    """Return the settling of a batch and, the first time, the grid's update; none when nothing was settled."""
     if not batch.rows:
         return []
     settle = {
@@ -129,16 +137,16 @@ def batch_effects(batch: Batch, event: IntervalSettled, interval_s: int, config:
         "receipts_root": "0x" + batch.receipts_root.hex(),
         "rows": "0x" + batch.rows.hex(),
     }
+    effect = NewEffect(settlement_key(batch.delivery_start, event.revision), "settle_batch", settle)
+    if event.revision:
+        return [effect]
     consumption_wh = sum(energy.consumption_wh for energy in event.energies)
     grid = {
         "node_id": config.grid_node_id,
         "load_w": consumption_wh * _SECONDS_PER_HOUR // interval_s,
         "capacity_w": config.grid_capacity_w,
     }
-    return [
-        NewEffect(f"settle:{batch.delivery_start}:0", "settle_batch", settle),
-        NewEffect(f"grid:{batch.delivery_start}", "update_grid", grid),
-    ]
+    return [effect, NewEffect(f"grid:{batch.delivery_start}", "update_grid", grid)]
 
 
 def _settle(state: MarketState, command: SettleInterval, at: int) -> Decision:
@@ -150,6 +158,8 @@ def _settle(state: MarketState, command: SettleInterval, at: int) -> Decision:
     end = command.delivery_start + state.rules.interval_s
     if at < end:
         return Rejected("not_settleable", f"Delivery ends at {end}; settle after that.", str(end))
+    if (older := _unsettled_before(state, command.delivery_start)) is not None:
+        return Rejected("not_settleable", f"Settle the interval from {older} first: they go in order.", str(older))
     energies = _energies(command.energies)
     try:
         shares = deliver(_to_settle(state, interval.trades), energies)
@@ -158,17 +168,53 @@ def _settle(state: MarketState, command: SettleInterval, at: int) -> Decision:
         return Rejected("readings_missing", f"The settlement needs every trader's energy: {error}.")
     except RowLimit as error:
         return Rejected("not_settleable", f"The batch cannot be packed: {error}.")
-    return (_settled(command, shares, rows),)
-
-
-def _settled(command: SettleInterval, shares: Iterable[SettledShare], rows: Iterable[Row]) -> IntervalSettled:
-    return IntervalSettled(
-        command.delivery_start,
-        command.energies,
-        tuple(_settled_trade(share) for share in shares),
-        tuple(SettlementRow(r.account, r.order, r.executed_wh, r.metered_wh, r.value_micro, r.trades) for r in rows),
-        command.readings_root,
+    return (
+        IntervalSettled(
+            command.delivery_start,
+            command.energies,
+            tuple(_settled_trade(share) for share in shares),
+            tuple(_settled_row(row) for row in rows),
+            command.readings_root,
+        ),
     )
+
+
+def _exclude(state: MarketState, command: ExcludeFromSettlement) -> Decision:
+    """Settle once more what the chain has not: the account's trades void, all others as if they were alone."""
+    interval = state.intervals.get(command.delivery_start)
+    settlement = interval.settlement if interval is not None else None
+    if interval is None or settlement is None or interval.stage is not IntervalStage.SETTLED:
+        return Rejected("not_settleable", "Only a settlement that is not on chain can be made again.")
+    if command.account not in {row.account for row in settlement.rows}:
+        return Rejected("not_settleable", "The account has no row in the settlement.", command.account)
+    excluded = {*settlement.excluded, command.account}
+    energies, trades = _energies(settlement.energies), _to_settle(state, interval.trades)
+    void = [SettledShare(trade, 0, 0) for trade in trades if {trade.buyer, trade.seller} & excluded]
+    shares = deliver((t for t in trades if t.buyer not in excluded and t.seller not in excluded), energies)
+    rows = build_rows(shares, energies)
+    everything = sorted([*shares, *void], key=lambda share: share.trade.trade_id)
+    return (
+        IntervalResettled(
+            command.delivery_start,
+            settlement.revision + 1,
+            tuple(sorted(excluded)),
+            settlement.energies,
+            tuple(_settled_trade(share) for share in everything),
+            tuple(_settled_row(row) for row in rows),
+            settlement.readings_root,
+        ),
+    )
+
+
+def _unsettled_before(state: MarketState, delivery_start: int) -> int | None:
+    """Return the oldest earlier interval that may still have something to settle."""
+    unsettled = (IntervalStage.OPEN, IntervalStage.GATE_CLOSED)
+    earlier = (i.delivery_start for i in state.intervals.values() if i.stage in unsettled)
+    return min((start for start in earlier if start < delivery_start), default=None)
+
+
+def _settled_row(row: Row) -> SettlementRow:
+    return SettlementRow(row.account, row.order, row.executed_wh, row.metered_wh, row.value_micro, row.trades)
 
 
 def _settled_trade(share: SettledShare) -> SettledTrade:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..market.commands import MeteredEnergy, SettleInterval
+from ..market.events import IntervalSettled, Settled
 from ..market.state import Interval, MarketState, Meter
 from ..metering.intervals import Boundary, MeterEnergy, meter_energy, sum_energy
 from ..protocol.messages import Reading
@@ -21,6 +22,8 @@ SELECT device_id, sequence, timestamp, consumption_wh, production_wh, flags, pre
 FROM readings
 """
 
+SILENT_INTERVALS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -33,6 +36,15 @@ class Evidence:
     def command(self, delivery_start: int) -> SettleInterval:
         """Return the command that settles the interval on this evidence."""
         return SettleInterval(delivery_start, self.energies, self.readings_root)
+
+    def supports(self, event: Settled) -> bool:
+        """Tell whether a settlement rests on this.
+
+        A later revision does by its readings alone: an account may have got another meter since.
+        """
+        if event.readings_root != self.readings_root:
+            return False
+        return not isinstance(event, IntervalSettled) or event.energies == self.energies
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,11 @@ def traders(state: MarketState, interval: Interval) -> list[str]:
     return sorted({state.orders[digest].order.account for digest in digests})
 
 
+def silence_begins(delivery_start: int, interval_s: int) -> int:
+    """Return the second since when a meter must have read to count in the interval, if another does."""
+    return delivery_start - SILENT_INTERVALS * interval_s
+
+
 def meters_of(state: MarketState, account: str) -> list[Meter]:
     """Return an account's meters, suspended ones too: what they signed before still counts."""
     return [state.meters[device] for device in state.accounts[account].meters]
@@ -75,17 +92,27 @@ def meters_of(state: MarketState, account: str) -> list[Meter]:
 def gather(connection: sqlite3.Connection, asked: Question, sequence: int) -> Evidence:
     """Read the registers and add them up per account, as far as command ``sequence`` could know them."""
     energies: dict[str, list[MeterEnergy | None]] = defaultdict(list)
+    silent_since = silence_begins(asked.delivery_start, asked.delivery_end - asked.delivery_start)
     meters = []
     for device_id, account, public_key in asked.meters:
         signatures: dict[int, bytes] = {}
         find = _Finder(connection, device_id, sequence, signatures)
-        energy = meter_energy(find.boundary(asked.delivery_start), find.boundary(asked.delivery_end))
-        energies[account].append(energy)
+        opening_at = find.boundary(asked.delivery_start)
+        energy = meter_energy(opening_at, find.boundary(asked.delivery_end))
+        before = opening_at.before
+        if energy is not None or (before is not None and before.timestamp >= silent_since):
+            energies[account].append(energy)
         if energy is not None:
             opening, closing = (SignedReading(r, signatures[r.sequence]) for r in (energy.opening, energy.closing))
             meters.append(MeterEvidence(account, public_key, opening, closing))
     sums = tuple(_sum(account, energies[account], asked.metered_max_wh) for account in asked.accounts)
     return Evidence(sums, tuple(meters), readings_root(meters, asked.domain))
+
+
+def settled_sequence(connection: sqlite3.Connection, delivery_start: int) -> int:
+    """Return the sequence of the command that settled an interval first."""
+    row = connection.execute("SELECT sequence FROM settlements WHERE delivery_start = ?", (delivery_start,)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def reading_of(row: Sequence[object]) -> tuple[Reading, bytes, bytes, int]:

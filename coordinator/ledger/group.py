@@ -9,17 +9,24 @@ from dataclasses import dataclass
 
 from ..chain.ports import Mined
 from ..market.commands import Command, ConfirmSettlement
-from ..market.events import Event, IntervalSettled
+from ..market.events import Event, Settled
 from ..metering.verification import Head
 from ..protocol.keccak import keccak256
 from ..protocol.receipts import canonical
 from . import codec
-from .decisions import Batch, BatchDraft, NewEffect, batch_effects
+from .decisions import Batch, BatchDraft, NewEffect, batch_effects, settlement_key
 from .evidence import device_key
 from .log import LogHead, LogRow, head_of
 from .projections import Projections
 from .records import LedgerConfig, StoredReading
 from .store import insert_many, transaction
+
+_INSERT_BATCH = """
+INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (delivery_start) DO UPDATE SET
+    receipts_root = excluded.receipts_root, batch_hash = excluded.batch_hash, rows = excluded.rows,
+    traded_wh = excluded.traded_wh, value_micro = excluded.value_micro, minted_wh = excluded.minted_wh,
+    burned_wh = excluded.burned_wh, revision = excluded.revision
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class SettledDraft:
     """A batch to be written with the command that decided it."""
 
     draft: BatchDraft
-    event: IntervalSettled
+    event: Settled
     sequence: int
     interval_s: int
 
@@ -76,11 +83,11 @@ class Group:
         self.head = head_of(row)
         return decided
 
-    def accept(self, stored: StoredReading) -> None:
-        """Take a verified reading in."""
+    def accept(self, stored: StoredReading, head: Head) -> None:
+        """Take a verified reading in; ``head`` is what it makes of its meter's."""
         reading = stored.reading
         self.readings[reading.device_id, reading.sequence] = stored, self.head.sequence
-        self.heads[reading.device_id] = Head.of(reading, stored.digest)
+        self.heads[reading.device_id] = head
 
     def write(self, connection: sqlite3.Connection) -> EffectCounts | None:
         """Write everything durably; return the outbox's counts when it changed."""
@@ -94,13 +101,15 @@ class Group:
             insert_rows(connection, [decided.row for decided in self.decided])
             self._write_readings(connection)
             if batch is not None and self.batch is not None:
-                _write_batch(connection, batch, self.batch.sequence)
+                _write_batch(connection, batch, self.batch)
             _write_effects(connection, effects)
+            if self.batch is not None:
+                _supersede(connection, self.batch.event)
             for decided in self.decided:
                 if decided.completes is not None:
                     complete_effect(connection, decided.completes, mined_by(decided.command))
             self.projections.write(connection)
-        changed = effects or any(decided.completes is not None for decided in self.decided)
+        changed = self.has_effects or any(decided.completes is not None for decided in self.decided)
         return count_effects(connection) if changed else None
 
     def _write_readings(self, connection: sqlite3.Connection) -> None:
@@ -188,13 +197,27 @@ def _write_effects(connection: sqlite3.Connection, effects: Sequence[tuple[NewEf
     insert_many(connection, "INSERT INTO outbox (key, kind, payload, sequence)", rows)
 
 
-def _write_batch(connection: sqlite3.Connection, batch: Batch, sequence: int) -> None:
-    totals = batch.totals
+def _supersede(connection: sqlite3.Connection, event: Settled) -> None:
+    """End the effect of the revision before; the new one takes its place in the order of settlements."""
+    if not event.revision:
+        return
+    keys = [settlement_key(event.delivery_start, revision) for revision in (event.revision - 1, event.revision)]
+    ids = [connection.execute("SELECT id FROM outbox WHERE key = ?", (key,)).fetchone() for key in keys]
+    last = connection.execute("SELECT max(id) FROM outbox").fetchone()[0]
+    old, new = keys
+    connection.execute("UPDATE outbox SET state = 'superseded', id = ? WHERE key = ?", (last + 1, old))
+    if ids[1] is not None:  # none when nothing is left to settle
+        connection.execute("UPDATE outbox SET id = ? WHERE key = ?", (*ids[0], new))
+
+
+def _write_batch(connection: sqlite3.Connection, batch: Batch, settled: SettledDraft) -> None:
+    """Write batch and receipts. A later revision replaces the batch, but for its ``sequence``; receipts are kept."""
+    totals, revision = batch.totals, settled.event.revision
     connection.execute(
-        "INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        _INSERT_BATCH,
         (
             batch.delivery_start,
-            sequence,
+            settled.sequence,
             batch.readings_root,
             batch.receipts_root,
             keccak256(batch.rows),
@@ -203,6 +226,7 @@ def _write_batch(connection: sqlite3.Connection, batch: Batch, sequence: int) ->
             totals.value_micro,
             totals.minted_wh,
             totals.burned_wh,
+            revision,
         ),
     )
     insert_many(

@@ -11,6 +11,7 @@ from ..market.commands import (
     Command,
     ConfirmSettlement,
     CreditFunds,
+    ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
     ResumeTrading,
@@ -29,6 +30,7 @@ _OWN = (
     CloseGate,
     ConfirmSettlement,
     CreditFunds,
+    ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
     ResumeTrading,
@@ -114,4 +116,4 @@ class Inbox:
 
 
 def _is_settlement(work: Work) -> bool:
-    return isinstance(work, CommandWork) and isinstance(work.command, SettleInterval)
+    return isinstance(work, CommandWork) and isinstance(work.command, SettleInterval | ExcludeFromSettlement)

@@ -14,12 +14,12 @@ from ..clock import Clock
 from ..market.commands import Command, SettleInterval
 from ..market.events import Rejected
 from ..market.rules import MarketRules
-from ..market.state import MarketState
-from ..metering.verification import Head
+from ..market.state import MarketState, Meter
+from ..metering.verification import Head, next_head
 from ..protocol.messages import Reading
 from ..protocol.typed_data import Domain
 from . import codec, projections
-from .evidence import device_key, gather, question
+from .evidence import SELECT_READINGS, device_key, gather, question, reading_of
 from .group import count_effects, insert_rows
 from .inbox import CommandWork, LookAgain, ReadingWork
 from .log import TERMS_KIND, Terms
@@ -27,15 +27,16 @@ from .outbox import Expectations, Outbox
 from .projections import Projections
 from .publisher import Subscription
 from .queries import Queries
-from .records import Committed, LedgerConfig, LedgerError, StoredReading
+from .records import Committed, LedgerBusy, LedgerConfig, LedgerError, StoredReading
 from .replay import Rebuilt, entries, read_entry
 from .schedule import Scheduler
 from .store import Store, damage_reported, transaction
-from .writer import Counters, Durable, Signals, Writer
+from .writer import Counters, Durable, Signals, Writer, facts
 
 _LOG = structlog.get_logger(__name__)
 _FIXED = ("market", "interval_s", "price_min_micro_per_kwh", "price_max_micro_per_kwh", "metered_max_wh")
 _REBUILD_EVERY = 1_000
+_READINGS_RECALLED = 200
 _CONFIRMED = "SELECT count(*) FROM intervals WHERE stage = 'confirmed' AND transaction_hash IS NOT NULL"
 
 
@@ -122,15 +123,18 @@ class Ledger:
         """Keep a reading, whose signature was checked before, durably; a repeat is answered as before.
 
         Codes: unknown_meter, suspended, malformed_reading, equivocation, sequence_gap (detail: the
-        expected number), wrong_previous (the hash), clock_skew, not_later, register_decreased,
-        beyond_limit; busy, stopping, storage_full, storage_failed.
+        expected number), wrong_previous (the hash), clock_skew, not_later, too_soon,
+        register_decreased, beyond_limit; busy, stopping, storage_full, storage_failed.
         """
         try:
             digest = reading.digest(self._domain)
         except ValueError as error:
             return Rejected("malformed_reading", f"The reading does not fit its message: {error}.")
         while True:
-            known = await self._known(reading)
+            try:
+                known = await self._known(reading)
+            except LedgerBusy as busy:
+                return Rejected("busy", str(busy))
             meter = self.state.meters.get(reading.device_id)
             if known is not None and known.digest == digest and meter is not None and meter.suspended is None:
                 return replace(known, duplicate=True)
@@ -191,7 +195,8 @@ class Ledger:
             if rebuilt.terms != terms:
                 _check_terms(rebuilt.terms, terms)
                 self._write_terms(connection, rebuilt, terms)
-            heads = {device: head for device in rebuilt.state.meters if (head := _head(connection, device))}
+            meters = rebuilt.state.meters.values()
+            heads = {meter.device_id: head for meter in meters if (head := _head(connection, meter))}
             confirmed = connection.execute(_CONFIRMED).fetchone()[0]
             self.outbox.written(count_effects(connection), new=False)
         return Durable(terms, rebuilt.state, rebuilt.head, heads, confirmed)
@@ -246,10 +251,14 @@ def _fixed(terms: Terms) -> tuple[str | int, ...]:
     return rules.market, rules.interval_s, *band, terms.metered_max_wh
 
 
-def _head(connection: sqlite3.Connection, device_id: int) -> Head | None:
-    row = connection.execute(
-        "SELECT sequence, timestamp, digest, consumption_wh, production_wh FROM readings"
-        " WHERE device_id = ? ORDER BY sequence DESC LIMIT 1",
-        (device_key(device_id),),
-    ).fetchone()
-    return Head(*row) if row else None
+def _head(connection: sqlite3.Connection, meter: Meter) -> Head | None:
+    """Return a meter's last reading, with what the last ones together leave of its tolerance."""
+    rows = connection.execute(
+        f"{SELECT_READINGS} WHERE device_id = ? ORDER BY sequence DESC LIMIT ?",
+        (device_key(meter.device_id), _READINGS_RECALLED),
+    ).fetchall()
+    limits, head = facts(meter), None
+    for row in reversed(rows):
+        reading, digest, _, _ = reading_of(row)
+        head = next_head(head, reading, digest, limits)
+    return head

@@ -19,6 +19,14 @@ from .writer import Durable
 
 SELECT_EFFECTS = "SELECT key, kind, payload, nonce, raw_transaction, transaction_hash, attempts, state FROM outbox"
 
+_FAILURES_UNTOLD = """
+SELECT key, kind, payload, nonce, raw_transaction, transaction_hash, attempts, state, error FROM outbox
+WHERE state = 'failed' AND kind = 'settle_batch' AND NOT EXISTS (
+    SELECT 1 FROM log
+    WHERE log.kind = 'HaltTrading' AND log.sequence > outbox.sequence AND instr(log.command, outbox.key || ':')
+) ORDER BY id
+"""
+
 
 class UnknownEffect(LookupError):
     """No effect has this key."""
@@ -54,10 +62,21 @@ class Outbox:
         await self._change(key, lambda connection: complete_effect(connection, key, mined))
 
     async def mark_failed(self, key: str, error: str, *, retry: bool) -> None:
-        """Book an error and one attempt more; ``retry`` leaves the effect pending."""
+        """Book an error and one attempt more; ``retry`` leaves the effect pending, a superseded one stays that."""
         state: EffectState = "pending" if retry else "failed"
-        sql = "UPDATE outbox SET state = ?, error = ?, attempts = attempts + 1 WHERE key = ?"
+        sql = (
+            "UPDATE outbox SET state = CASE state WHEN 'superseded' THEN state ELSE ? END, error = ?,"
+            " attempts = attempts + 1 WHERE key = ?"
+        )
         await self._change(key, lambda connection: connection.execute(sql, (state, error, key)))
+
+    async def failures_untold(self) -> list[tuple[Effect, str]]:
+        """Return failed settlements with their errors, but for those that trading was halted for."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Effect, str]]:
+            return [(effect_of(row[:-1]), str(row[-1])) for row in connection.execute(_FAILURES_UNTOLD)]
+
+        return await self._store.read(work)
 
     async def changed(self) -> None:
         """Return when there is a new effect, also one written before the call but not yet told of."""
@@ -110,10 +129,13 @@ class Expectations:
     async def standing(self) -> Standing:
         """Return all accounts' columns, as of one moment."""
         state = self._durable.state
+        unconfirmed = [i for i in state.intervals.values() if i.stage is IntervalStage.SETTLED]
+        settlements = [i.settlement for i in unconfirmed if i.settlement is not None]
         return Standing(
             balances={name: Balance(a.money_micro, a.energy_wh) for name, a in state.accounts.items()},
-            unconfirmed=sum(1 for i in state.intervals.values() if i.stage is IntervalStage.SETTLED),
+            unconfirmed=len(unconfirmed),
             confirmed=self._durable.batches_confirmed,
+            in_flight=frozenset(row.account for settlement in settlements for row in settlement.rows),
         )
 
 

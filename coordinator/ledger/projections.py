@@ -13,9 +13,11 @@ from collections.abc import Iterable
 from ..market.events import (
     Event,
     GateClosed,
+    IntervalResettled,
     IntervalSettled,
     OrderClosed,
     OrderPlaced,
+    Settled,
     SettlementConfirmed,
     Traded,
 )
@@ -67,7 +69,7 @@ class Projections:
                     self._closings.append((state.orders[event.digest].sequence, event.remaining_wh, event.reason.value))
                 case GateClosed():
                     self._close_gate(event, state)
-                case IntervalSettled():
+                case IntervalSettled() | IntervalResettled():
                     self._settle(at, event)
                 case SettlementConfirmed():
                     self._confirm(at, event)
@@ -85,7 +87,12 @@ class Projections:
         )
         insert_many(connection, "INSERT INTO order_closings", self._closings)
         insert_many(connection, "INSERT INTO trades", self._trades)
-        insert_many(connection, "INSERT INTO settled_trades", self._settled)
+        insert_many(
+            connection,
+            "INSERT INTO settled_trades",
+            self._settled,
+            "ON CONFLICT DO UPDATE SET settled_wh = excluded.settled_wh, value_micro = excluded.value_micro",
+        )
         insert_many(
             connection,
             "INSERT INTO intervals (delivery_start)",
@@ -140,7 +147,7 @@ class Projections:
         stage, price = ("gate_closed", turnover // volume_wh) if volume_wh else ("idle", None)
         self._changes.append((_CLOSE_GATE, (stage, price, event.delivery_start)))
 
-    def _settle(self, at: int, event: IntervalSettled) -> None:
+    def _settle(self, at: int, event: Settled) -> None:
         self._settled += [(trade.trade_id, trade.settled_wh, trade.value_micro) for trade in event.trades]
         values = (
             "settled" if event.rows else "confirmed",

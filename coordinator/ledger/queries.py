@@ -1,6 +1,7 @@
 """Questions to the ledger's tables, asked on read-only connections in worker threads.
 
-Every answer is of committed data. Lists have a limit, at most ``LIMIT_MAX``.
+Every answer is of committed data. Lists have a limit, at most ``LIMIT_MAX``. When too many ask at
+once, ``LedgerBusy`` is raised; the coordinator's own reading does not come through here.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ SELECT s.delivery_start, s.batch_hash, s.readings_root, s.receipts_root, s.rows,
     s.minted_wh, s.burned_wh, i.transaction_hash
 FROM settlements s LEFT JOIN intervals i USING (delivery_start)
 """
-_TOTALS = "SELECT account, count(*), sum(consumption_wh), sum(production_wh), sum(saved_micro) FROM receipts"
+_TOTALS = "SELECT account, intervals, consumption_wh, production_wh, saved_micro FROM account_totals"
 
 
 class Queries:
@@ -97,8 +98,8 @@ class Queries:
         """Return an account's newest receipts of intervals from ``since`` on, newest first."""
         rows = await self._rows(
             "SELECT r.delivery_start, r.revision, r.saved_micro, r.total_micro, i.transaction_hash FROM receipts r"
-            " LEFT JOIN intervals i USING (delivery_start) WHERE r.account = ? AND r.delivery_start >= ?"
-            " ORDER BY r.delivery_start DESC, r.revision DESC LIMIT ?",
+            " JOIN settlements s USING (delivery_start, revision) LEFT JOIN intervals i USING (delivery_start)"
+            " WHERE r.account = ? AND r.delivery_start >= ? ORDER BY r.delivery_start DESC LIMIT ?",
             account,
             since,
             _limit(limit),
@@ -118,12 +119,12 @@ class Queries:
 
     async def account_totals(self, account: str) -> AccountTotals:
         """Return the sums over an account's receipts."""
-        rows = await self._rows(f"{_TOTALS} WHERE account = ? GROUP BY account", account)
+        rows = await self._rows(f"{_TOTALS} WHERE account = ?", account)
         return AccountTotals(*rows[0][1:]) if rows else AccountTotals(0, 0, 0, 0)
 
     async def all_account_totals(self) -> dict[str, AccountTotals]:
         """Return the sums of every account that has a receipt."""
-        return {row[0]: AccountTotals(*row[1:]) for row in await self._rows(f"{_TOTALS} GROUP BY account")}
+        return {row[0]: AccountTotals(*row[1:]) for row in await self._rows(_TOTALS)}
 
     async def reading(self, device_id: int, sequence: int) -> StoredReading | None:
         """Return the reading that is kept under a sequence number."""
@@ -165,7 +166,7 @@ class Queries:
                 for index, event in enumerate(codec.decode_row(kind, command, text)[1])
             ]
 
-        return await self._store.read(work)
+        return await self._store.ask(work)
 
     async def effects(self, state: str | None = None, limit: int = 100) -> list[Effect]:
         """Return the newest effects, of one state or of all, newest first."""
@@ -180,7 +181,7 @@ class Queries:
 
     async def run[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask a question of one's own with a read-only connection."""
-        return await self._store.read(question)
+        return await self._store.ask(question)
 
     async def _reading(self, where: str, device_id: int, *values: int) -> StoredReading | None:
         sql = f"{SELECT_READINGS} WHERE device_id = ? {where}"
@@ -188,7 +189,7 @@ class Queries:
         return StoredReading(*reading_of(rows[0])) if rows else None
 
     async def _rows(self, sql: str, *values: object) -> list[Any]:
-        return await self._store.read(lambda connection: connection.execute(sql, values).fetchall())
+        return await self._store.ask(lambda connection: connection.execute(sql, values).fetchall())
 
 
 def _limit(limit: int) -> int:

@@ -1,4 +1,4 @@
-"""What the ledger hands out: plain, frozen records; and its two kinds of failure."""
+"""What the ledger hands out: plain, frozen records; and its kinds of failure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from ..protocol.units import ENERGY_WH_MAX
 
 class LedgerError(Exception):
     """The ledger cannot go on; the message says what to do. The process should end non-zero."""
+
+
+class LedgerBusy(Exception):
+    """Too many questions wait for an answer; the same one may be asked again later."""
 
 
 class LedgerDamaged(LedgerError):

@@ -13,7 +13,7 @@ from ..market.decide import due
 from ..market.events import Rejected
 from ..market.state import Interval, IntervalStage, MarketState
 from ..metering.verification import Head
-from .evidence import meters_of, traders
+from .evidence import meters_of, silence_begins, traders
 from .records import Committed
 
 _LOG = structlog.get_logger(__name__)
@@ -28,19 +28,20 @@ def due_settlements(state: MarketState, heads: Mapping[int, Head], at: int, dead
 
     Delivery is over, and every trader's meter has a reading from its end or later (readings come
     without gaps, so nothing more can come before that) or ``deadline_s`` has passed since. Nobody
-    waits for a suspended meter.
+    waits for a suspended meter, nor for one that fell silent while another of its account reads on
+    (a meter that was replaced). The first interval that is not due yet holds up all later ones: an
+    account's epoch in the contract only advances.
     """
-    closed = [i for i in state.intervals.values() if i.stage is IntervalStage.GATE_CLOSED]
-    interval_s = state.rules.interval_s
-    return sorted(
-        interval.delivery_start
-        for interval in closed
-        if interval.delivery_start + interval_s <= at
-        and (
-            interval.delivery_start + interval_s + deadline_s <= at
-            or _is_complete(state, interval, heads, interval.delivery_start + interval_s)
-        )
-    )
+    found: list[int] = []
+    for start in sorted(state.intervals):
+        interval = state.intervals[start]
+        if interval.stage is IntervalStage.OPEN:
+            break
+        if interval.stage is IntervalStage.GATE_CLOSED:
+            if not _is_due(state, interval, heads, at, deadline_s):
+                break
+            found.append(start)
+    return found
 
 
 class Scheduler:
@@ -72,16 +73,17 @@ class Scheduler:
             await self._do(command)
         for delivery_start in due_settlements(state, heads, at, self._deadline_s):
             settlement = await self._prepare(delivery_start)
-            if settlement is not None:
-                await self._do(settlement)
+            if settlement is None or not await self._do(settlement):
+                return  # the later ones wait for it
 
-    async def _do(self, command: Command) -> None:
+    async def _do(self, command: Command) -> bool:
         result = await self._submit(command)
         if isinstance(result, Rejected) and result.code not in _QUIET:
             once = (repr(command)[:200], result.code)
             if once not in self._told:
                 self._told.add(once)
                 _LOG.error("work by the clock was refused", command=once[0], code=result.code, reason=result.message)
+        return isinstance(result, Committed)
 
     async def _wait(self, at: int) -> None:
         tick = asyncio.ensure_future(self._clock.sleep_until(at))
@@ -93,6 +95,17 @@ class Scheduler:
             woken.cancel()
 
 
+def _is_due(state: MarketState, interval: Interval, heads: Mapping[int, Head], at: int, deadline_s: int) -> bool:
+    end = interval.delivery_start + state.rules.interval_s
+    return end <= at and (end + deadline_s <= at or _is_complete(state, interval, heads, end))
+
+
 def _is_complete(state: MarketState, interval: Interval, heads: Mapping[int, Head], end: int) -> bool:
-    meters = (m for account in traders(state, interval) for m in meters_of(state, account) if m.suspended is None)
-    return all((head := heads.get(m.device_id)) is not None and head.timestamp >= end for m in meters)
+    silent_since = silence_begins(interval.delivery_start, state.rules.interval_s)
+    for account in traders(state, interval):
+        meters = [meter for meter in meters_of(state, account) if meter.suspended is None]
+        last = [head.timestamp if (head := heads.get(m.device_id)) is not None else 0 for m in meters]
+        reads_on = any(timestamp >= end for timestamp in last)
+        if not all(timestamp >= end or (reads_on and timestamp < silent_since) for timestamp in last):
+            return False
+    return True

@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from .records import LedgerDamaged, LedgerError
+from .records import LedgerBusy, LedgerDamaged, LedgerError
 
 APPLICATION_ID = 0x454E5452
 """``ENTR``: tells our files from other SQLite databases."""
+
+QUESTIONS_MAX = 256
+"""How many questions may wait for the readers, or be answered by them."""
 
 _READERS = 2
 _BUSY_TIMEOUT_MS = 5_000
@@ -48,12 +51,18 @@ class Migration:
 
 
 class Store:
-    """The open database. ``write`` and ``read`` run functions in threads, so that the loop never waits."""
+    """The open database, worked on in threads, so that the loop never waits.
+
+    One thread writes (``write``), one reads for the coordinator itself (``read``), and some answer
+    the public's questions (``ask``): no flood of those holds up a settlement.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-write")
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger-read")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-read")
+        self._answerers = ThreadPoolExecutor(_READERS, thread_name_prefix="ledger-ask")
+        self._questions = 0
         self._connection: sqlite3.Connection | None = None
         self._local = threading.local()
         self._read_connections: list[sqlite3.Connection] = []
@@ -68,13 +77,22 @@ class Store:
         return await self._run(self._writer, lambda: work(self._writing()))
 
     async def read[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` with a read-only connection, seeing what is committed."""
-        return await self._run(self._readers, lambda: work(self._reading()))
+        """Run ``work`` for the coordinator with a read-only connection, seeing what is committed."""
+        return await self._run(self._reader, lambda: work(self._reading()))
+
+    async def ask[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` for somebody outside, as ``read``; raise ``LedgerBusy`` when too many ask."""
+        if self._questions >= QUESTIONS_MAX:
+            raise LedgerBusy("The coordinator has more questions than it can answer: ask again later.")
+        self._questions += 1
+        try:
+            return await self._run(self._answerers, lambda: work(self._reading()))
+        finally:
+            self._questions -= 1
 
     async def close(self) -> None:
         """Close all connections after the work that is under way."""
         await self._run(self._writer, self._close)
-        self._readers.shutdown()
         self._writer.shutdown()
 
     @staticmethod
@@ -108,7 +126,8 @@ class Store:
         return connection
 
     def _close(self) -> None:
-        self._readers.shutdown(wait=True)
+        for pool in (self._answerers, self._reader):
+            pool.shutdown(wait=True)
         for connection in self._read_connections:
             connection.close()
         if self._connection is not None:
@@ -138,6 +157,8 @@ def damage_reported(path: Path) -> Iterator[None]:
         if error_name(error).startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_MISUSE")):
             raise LedgerDamaged(f"{path} is damaged ({error}). Restore the file from a backup.") from error
         raise LedgerError(f"{path} cannot be used: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise LedgerDamaged(f"{path} is damaged (a text is none). Restore the file from a backup.") from error
 
 
 def error_name(error: sqlite3.Error) -> str:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..market.commands import Command, SettleInterval
-from ..market.events import Event, IntervalSettled
+from ..market.commands import Command, ExcludeFromSettlement, SettleInterval
+from ..market.events import Event, IntervalResettled, IntervalSettled, Settled
 from ..market.state import MarketState, state_hash
 from ..protocol.keys import verify_meter
 from ..protocol.messages import ZERO_HASH, device_text
@@ -40,6 +40,14 @@ class VerifyReport:
     findings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    """An interval's last settlement, and the sequence of its first."""
+
+    sequence: int
+    revision: int
+
+
 def verify(path: Path) -> VerifyReport:
     """Recompute the ledger at ``path``; stop looking after ``FINDINGS_MAX`` findings."""
     report = VerifyReport()
@@ -61,15 +69,20 @@ def verify(path: Path) -> VerifyReport:
 
 
 def _findings(connection: sqlite3.Connection, rebuilt: Rebuilt, report: VerifyReport) -> Iterator[str]:
+    revisions: dict[int, _Revision] = {}
     for entry in entries(connection):
         if not isinstance(entry.command, Terms):
             yield from _check_decision(rebuilt.state, entry, entry.command)
             for event in entry.events:
-                if isinstance(event, IntervalSettled):
-                    report.settlements += 1
-                    yield from _check_settlement(connection, rebuilt, entry, event)
+                if isinstance(event, IntervalSettled | IntervalResettled):
+                    first = revisions.get(event.delivery_start)
+                    revision = _Revision(first.sequence if first else entry.row.sequence, event.revision)
+                    revisions[event.delivery_start] = revision
+                    report.settlements += not event.revision
+                    yield from _check_settlement(connection, rebuilt, entry, event, revision.sequence)
         rebuilt.take(entry)
         report.commands += 1
+    yield from _check_revisions(connection, revisions)
     if rebuilt.terms is not None:
         yield from _check_readings(connection, rebuilt, rebuilt.terms, report)
 
@@ -90,35 +103,51 @@ def _first_difference(decision: object, entry: Entry) -> str:
 
 
 def _check_settlement(
-    connection: sqlite3.Connection, rebuilt: Rebuilt, entry: Entry, event: IntervalSettled
+    connection: sqlite3.Connection, rebuilt: Rebuilt, entry: Entry, event: Settled, sequence: int
 ) -> Iterator[str]:
-    """Go from the signed readings to the receipts and the packed rows once more."""
+    """Go from the signed readings to the receipts and the packed rows once more.
+
+    ``sequence`` is the command's that settled the interval first: what the readings are as of.
+    """
     name = f"row {entry.row.sequence}: the settlement of {event.delivery_start}"
     assert rebuilt.terms is not None
     asked = question(rebuilt.state, event.delivery_start, rebuilt.terms)
-    if asked is None or not isinstance(entry.command, SettleInterval):
+    if asked is None or not isinstance(entry.command, SettleInterval | ExcludeFromSettlement):
         yield f"{name} is of an interval that nobody traded in"
         return
-    evidence = gather(connection, asked, entry.row.sequence)
-    if evidence.command(event.delivery_start) != entry.command:
+    evidence = gather(connection, asked, sequence)
+    if not evidence.supports(event):
         yield f"{name} does not follow from the stored readings"
         return
     batch = draft_batch(rebuilt.state, event, evidence.meters, rebuilt.terms.domain).finish()
-    yield from (f"{name}: {fault}" for fault in _check_batch(connection, batch))
-    yield from (f"{name}: {fault}" for fault in _check_receipts(connection, batch))
+    yield from (f"{name}: {fault}" for fault in _check_batch(connection, batch, event.revision))
+    yield from (f"{name}: {fault}" for fault in _check_receipts(connection, batch, event.revision))
     yield from (f"{name}: {fault}" for fault in _check_effect(connection, batch, event))
 
 
-def _check_batch(connection: sqlite3.Connection, batch: Batch) -> Iterator[str]:
-    sql = "SELECT readings_root, receipts_root, rows FROM settlements WHERE delivery_start = ?"
-    stored = connection.execute(sql, (batch.delivery_start,)).fetchone()
+def _check_revisions(connection: sqlite3.Connection, revisions: Mapping[int, _Revision]) -> Iterator[str]:
+    """The stored batches must be the last that were decided: those before them are replaced."""
+    for delivery_start, *stored in connection.execute("SELECT delivery_start, sequence, revision FROM settlements"):
+        decided = revisions.get(delivery_start)
+        if decided is None or [decided.sequence, decided.revision] != stored:
+            yield f"the stored settlement of {delivery_start} is not the last that was decided"
+
+
+def _check_batch(connection: sqlite3.Connection, batch: Batch, revision: int) -> Iterator[str]:
+    """A batch that a later revision has replaced is gone; ``_check_revisions`` looks whether one has."""
+    sql = "SELECT revision, readings_root, receipts_root, rows FROM settlements WHERE delivery_start = ?"
+    found = connection.execute(sql, (batch.delivery_start,)).fetchone()
+    if found is not None and found[0] > revision:
+        return
+    stored = found[1:] if found is not None else None
     if stored != (batch.readings_root, batch.receipts_root, batch.rows):
         yield "the stored roots or rows are others"
 
 
-def _check_receipts(connection: sqlite3.Connection, batch: Batch) -> Iterator[str]:
-    sql = "SELECT account, body, proof FROM receipts WHERE delivery_start = ? AND revision = 0"
-    stored = {account: (body, proof) for account, body, proof in connection.execute(sql, (batch.delivery_start,))}
+def _check_receipts(connection: sqlite3.Connection, batch: Batch, revision: int) -> Iterator[str]:
+    sql = "SELECT account, body, proof FROM receipts WHERE delivery_start = ? AND revision = ?"
+    rows = connection.execute(sql, (batch.delivery_start, revision))
+    stored = {account: (body, proof) for account, body, proof in rows}
     for receipt in batch.receipts:
         expected = canonical(receipt.body).decode(), b"".join(receipt.proof)
         if stored.pop(receipt.account, None) != expected:
@@ -126,7 +155,7 @@ def _check_receipts(connection: sqlite3.Connection, batch: Batch) -> Iterator[st
     yield from (f"there is a receipt for {account}, who did not trade" for account in stored)
 
 
-def _check_effect(connection: sqlite3.Connection, batch: Batch, event: IntervalSettled) -> Iterator[str]:
+def _check_effect(connection: sqlite3.Connection, batch: Batch, event: Settled) -> Iterator[str]:
     """The grid's update depends on the configuration; the batch is what must be right."""
     for effect in batch_effects(batch, event, 1, LedgerConfig()):
         if effect.kind != "settle_batch":

@@ -18,13 +18,13 @@ import structlog
 
 from ..clock import Clock
 from ..market.apply import apply
-from ..market.commands import Command, SettleInterval, SuspendMeter
+from ..market.commands import Command, ExcludeFromSettlement, SettleInterval, SuspendMeter
 from ..market.decide import Decision
-from ..market.events import IntervalSettled, Rejected, SettlementConfirmed
+from ..market.events import IntervalResettled, IntervalSettled, Rejected, SettlementConfirmed
 from ..market.state import MarketState, Meter
-from ..metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading
+from ..metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading, next_head
 from .decisions import decide, draft_batch, effects_of
-from .evidence import Evidence, gather, question
+from .evidence import Evidence, gather, question, settled_sequence
 from .group import Decided, EffectCounts, Group, SettledDraft
 from .inbox import CommandWork, Inbox, LookAgain, ReadingWork, Work
 from .log import LogHead, Terms, stored_head
@@ -123,7 +123,7 @@ class Writer:
     async def _serve(self, works: list[Work]) -> None:
         group = Group(self.durable.head, max(self._clock.now(), self.durable.head.at), self._config)
         first = works[0]
-        if isinstance(first, CommandWork) and isinstance(first.command, SettleInterval):
+        if isinstance(first, CommandWork) and isinstance(first.command, SettleInterval | ExcludeFromSettlement):
             answers = [await self._settle(group, first, first.command)]
         else:
             answers = [self._answer(group, work) for work in works]
@@ -165,26 +165,33 @@ class Writer:
         self.counters.rejected += 1
         return lambda: None if work.reply.done() else work.reply.set_result(rejected)
 
-    async def _settle(self, group: Group, work: CommandWork, command: SettleInterval) -> Answer:
+    async def _settle(self, group: Group, work: CommandWork, command: SettleInterval | ExcludeFromSettlement) -> Answer:
         decision = self._decide(command, group.at)
         if isinstance(decision, Rejected):
             return self._reject(work, decision)
-        evidence = await self._evidence(command.delivery_start, group.head.sequence + 1)
-        if evidence is None or evidence.command(command.delivery_start) != command:
-            return self._reject(work, Rejected("readings_changed", "The readings say otherwise by now: settle again."))
         (event,) = decision
-        assert isinstance(event, IntervalSettled)
+        assert isinstance(event, IntervalSettled | IntervalResettled)
+        sequence = group.head.sequence + 1 if isinstance(command, SettleInterval) else None
+        evidence = await self._evidence(command.delivery_start, sequence)
+        if evidence is None or not evidence.supports(event):
+            return self._reject(work, Rejected("readings_changed", "The readings say otherwise by now: settle again."))
         draft = draft_batch(self._ahead, event, evidence.meters, self.durable.terms.domain)
         decided = self._append(group, command, decision, work.completes)
         group.batch = SettledDraft(draft, event, decided.row.sequence, self._ahead.rules.interval_s)
         return _answer_command(work, decided)
 
-    async def _evidence(self, delivery_start: int, sequence: int) -> Evidence | None:
+    async def _evidence(self, delivery_start: int, sequence: int | None) -> Evidence | None:
+        """Return what the readings said to the command ``sequence``, by default to the one that settled first."""
         asked = question(self._ahead, delivery_start, self.durable.terms)
         if asked is None:
             return None
+
+        def work(connection: sqlite3.Connection) -> Evidence:
+            known_to = settled_sequence(connection, delivery_start) if sequence is None else sequence
+            return gather(connection, asked, known_to)
+
         # on the writer's own thread: a flood of questions to the readers must not hold up the writing
-        return await self._store.write(lambda connection: gather(connection, asked, sequence))
+        return await self._store.write(work)
 
     def _take_reading(self, group: Group, work: ReadingWork) -> Answer:
         reading = work.reading
@@ -196,7 +203,8 @@ class Writer:
             return lambda: None if work.reply.done() else work.reply.set_result(LookAgain())
         stored = StoredReading(reading, work.digest, work.signature, group.at)
         known_digest = known.digest if known else None
-        match check_reading(reading, work.digest, facts(meter), head, known_digest, group.at):
+        limits = None if meter is None else facts(meter)
+        match check_reading(reading, work.digest, limits, head, known_digest, group.at):
             case Refusal(code, message, detail):
                 return self._reject(work, Rejected(code, message, detail))
             case Verdict.EQUIVOCATION:
@@ -205,7 +213,8 @@ class Writer:
                 assert known is not None
                 stored = replace(known, duplicate=True)
             case Verdict.ACCEPT:
-                group.accept(stored)
+                assert limits is not None
+                group.accept(stored, next_head(head, reading, work.digest, limits))
         return lambda: None if work.reply.done() else work.reply.set_result(stored)
 
     def _suspend(self, group: Group, work: ReadingWork, stored: StoredReading) -> Answer:
@@ -264,9 +273,9 @@ class Writer:
             self.publisher.publish(published)
 
 
-def facts(meter: Meter | None) -> MeterFacts | None:
+def facts(meter: Meter) -> MeterFacts:
     """Return what metering needs to know of a meter."""
-    return None if meter is None else MeterFacts(meter.import_limit_w, meter.export_limit_w, meter.suspended)
+    return MeterFacts(meter.import_limit_w, meter.export_limit_w, meter.suspended)
 
 
 def storage_rejection(error: sqlite3.Error) -> Rejected:

@@ -10,6 +10,7 @@ from .events import (
     Event,
     FundsCredited,
     GateClosed,
+    IntervalResettled,
     IntervalSettled,
     MemberAdmitted,
     MeterRegistered,
@@ -17,6 +18,7 @@ from .events import (
     OrderClosed,
     OrderPlaced,
     SettlementConfirmed,
+    SettlementRow,
     Traded,
     TradingHalted,
     TradingResumed,
@@ -33,7 +35,7 @@ from .state import (
 )
 
 
-def apply(state: MarketState, event: Event, at: int) -> None:  # noqa: C901 - one arm per event
+def apply(state: MarketState, event: Event, at: int) -> None:  # noqa: C901, PLR0912 - one arm per event
     """Change the state by an event that was decided at the UTC second ``at``."""
     match event:
         case OrderPlaced():
@@ -46,6 +48,8 @@ def apply(state: MarketState, event: Event, at: int) -> None:  # noqa: C901 - on
             _close_gate(state, event)
         case IntervalSettled():
             _settle(state, event)
+        case IntervalResettled():
+            _resettle(state, event)
         case SettlementConfirmed():
             _confirm(state, event)
         case FundsCredited():
@@ -85,6 +89,7 @@ def _place(state: MarketState, event: OrderPlaced, at: int) -> None:
     interval.orders.append(event.digest)
     placed = interval.orders_by_account.get(order.account, 0)
     interval.orders_by_account[order.account] = placed + 1
+    interval.take_place(order.account)
     interval.book.add(
         Resting(
             event.digest,
@@ -115,6 +120,8 @@ def _close(state: MarketState, event: OrderClosed) -> None:
     known = state.orders[event.digest]
     known.closed = event.reason
     del state.accounts[known.order.account].open_orders[event.digest]
+    if not known.trades:
+        state.intervals[known.order.delivery_start].free_place(known.order.account)
     if event.remaining_wh:
         state.intervals[known.order.delivery_start].book.remove(event.digest)
         _reserve(state, known, 0)
@@ -154,18 +161,37 @@ def _settle(state: MarketState, event: IntervalSettled) -> None:
         state.accounts[known.order.account].reserved_micro -= known.reserved_micro
         known.reserved_micro = 0
     for row in event.rows:
-        account = state.accounts[row.account]
-        if state.orders[row.order].is_buy:
-            account.money_micro -= row.value_micro
-            account.energy_wh += row.executed_wh - row.metered_wh
-            account.bought_wh += row.executed_wh
-            account.cost_micro += row.value_micro
-        else:
-            account.money_micro += row.value_micro
-            account.energy_wh += row.metered_wh - row.executed_wh
-            account.sold_wh += row.executed_wh
-            account.revenue_micro += row.value_micro
+        _book(state, row, 1)
     _prune(state)
+
+
+def _resettle(state: MarketState, event: IntervalResettled) -> None:
+    """Take back what the settlement before has moved and move what this one says."""
+    interval = state.intervals[event.delivery_start]
+    assert interval.settlement is not None
+    for row in interval.settlement.rows:
+        _book(state, row, -1)
+    for row in event.rows:
+        _book(state, row, 1)
+    interval.settlement = event
+    interval.stage = IntervalStage.SETTLED if event.rows else IntervalStage.CONFIRMED
+    _prune(state)
+
+
+def _book(state: MarketState, row: SettlementRow, sign: int) -> None:
+    """Book a row (1), or take it back (-1)."""
+    account = state.accounts[row.account]
+    executed_wh, metered_wh, value = sign * row.executed_wh, sign * row.metered_wh, sign * row.value_micro
+    if state.orders[row.order].is_buy:
+        account.money_micro -= value
+        account.energy_wh += executed_wh - metered_wh
+        account.bought_wh += executed_wh
+        account.cost_micro += value
+    else:
+        account.money_micro += value
+        account.energy_wh += metered_wh - executed_wh
+        account.sold_wh += executed_wh
+        account.revenue_micro += value
 
 
 def _confirm(state: MarketState, event: SettlementConfirmed) -> None:

@@ -101,6 +101,18 @@ class SettleInterval:
 
 
 @dataclass(frozen=True, slots=True)
+class ExcludeFromSettlement:
+    """Settle an interval again without an account's trades: the contract refuses them.
+
+    The account's own act on chain is the cause (it cancelled the interval, withdrew its money).
+    """
+
+    delivery_start: int
+    account: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmSettlement:
     """Book that the batch of one interval is on chain."""
 
@@ -134,6 +146,7 @@ type Command = (
     | CloseGate
     | ExpireOrders
     | SettleInterval
+    | ExcludeFromSettlement
     | ConfirmSettlement
     | HaltTrading
     | ResumeTrading

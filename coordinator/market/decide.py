@@ -14,6 +14,7 @@ from .commands import (
     Command,
     ConfirmSettlement,
     CreditFunds,
+    ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
     PlaceOrder,
@@ -45,8 +46,8 @@ type Decision = tuple[Event, ...] | Rejected
 def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: C901, PLR0911 - one arm per command
     """Return what the command, sequenced at the UTC second ``at``, makes happen.
 
-    ``SettleInterval`` is the ledger's to decide (it needs settlement) and is refused here. An
-    empty tuple is an accepted command with nothing to do (cancel all, and none is open).
+    ``SettleInterval`` and ``ExcludeFromSettlement`` are the ledger's to decide (they need settlement)
+    and are refused here. An empty tuple is an accepted command with nothing to do (cancel all, and none is open).
     """
     match command:
         case PlaceOrder():
@@ -71,7 +72,7 @@ def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: 
             return _halt(state, command)
         case ResumeTrading():
             return _resume(state, command)
-        case SettleInterval():
+        case SettleInterval() | ExcludeFromSettlement():
             return refuse(Code.NOT_SUPPORTED, "the ledger settles intervals; ask it, not the market")
 
 
@@ -100,6 +101,9 @@ def _admit(state: MarketState, command: AdmitMember) -> Decision:
 def _register_meter(state: MarketState, command: RegisterMeter) -> Decision:
     if command.account not in state.members:
         return refuse(Code.NOT_A_MEMBER, "join the market before registering a meter")
+    most_w = state.rules.power_max_w
+    if max(command.import_limit_w, command.export_limit_w) > most_w:
+        return refuse(Code.LIMIT_TOO_HIGH, f"a meter's limits are at most {most_w} W here; register its real ones")
     event = MeterRegistered(
         command.device_id,
         command.account,

@@ -157,6 +157,36 @@ class IntervalSettled:
     rows: tuple[SettlementRow, ...]
     readings_root: bytes
 
+    @property
+    def revision(self) -> int:
+        """The first settlement has the number 0."""
+        return 0
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Nobody's trades are void."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalResettled:
+    """The interval was settled again, in place of the settlement before; ``revision`` counts from 1.
+
+    All trades of the ``excluded`` accounts are void: they settle nothing. The metered energy is
+    the first settlement's.
+    """
+
+    delivery_start: int
+    revision: int
+    excluded: tuple[str, ...]
+    energies: tuple[MeteredEnergy, ...]
+    trades: tuple[SettledTrade, ...]
+    rows: tuple[SettlementRow, ...]
+    readings_root: bytes
+
+
+type Settled = IntervalSettled | IntervalResettled
+
 
 @dataclass(frozen=True, slots=True)
 class SettlementConfirmed:
@@ -192,6 +222,7 @@ type Event = (
     | GateClosed
     | FundsCredited
     | IntervalSettled
+    | IntervalResettled
     | SettlementConfirmed
     | TradingHalted
     | TradingResumed

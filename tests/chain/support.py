@@ -176,7 +176,9 @@ class Community:
         return self.batches.get(delivery_start)
 
     async def standing(self) -> Standing:
-        return Standing(self.columns(), len(self.batches.keys() - self.confirmed), len(self.confirmed))
+        unconfirmed = self.batches.keys() - self.confirmed
+        in_flight = (row.account for start in unconfirmed for row in unpack(self.batches[start].rows))
+        return Standing(self.columns(), len(unconfirmed), len(self.confirmed), frozenset(in_flight))
 
     def columns(self) -> dict[str, Balance]:
         columns: dict[str, Balance] = {}

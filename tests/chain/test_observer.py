@@ -201,6 +201,26 @@ async def test_settlements_in_flight_are_no_mismatch(
     assert not mismatches(community)
 
 
+async def test_a_batch_that_never_comes_does_not_blind_the_observer_for_the_others(
+    community: Community, operator: AccountKey, tmp_path: Path
+) -> None:
+    seller, buyer, other = Home(), Home(), Home()
+    for home in (buyer, other):
+        community.welcome(home)
+    async with community.observing(tmp_path / "observer.json") as observer, community.sending(operator):
+        await until(lambda: agrees_wholly(community, batches=0, accounts=2))
+        key = community.trade(1, seller, buyer)
+        del community.outbox.effects[key]  # decided, never sent
+        community.credited["a bug"] = buyer.address, 7
+        await asyncio.sleep(2 * FAST_OBSERVER.grace_s)
+        assert not mismatches(community)
+        assert observer.status.agreed_block is not None
+        community.credited["another"] = other.address, 7
+        await until(lambda: bool(mismatches(community)))
+    (found,) = mismatches(community)
+    assert (found.code, found.account) == ("ledger_columns", other.address)
+
+
 async def test_energy_moved_by_its_owner_is_no_mismatch(
     rpc: Rpc, settled: tuple[Community, Home, Home], tmp_path: Path
 ) -> None:

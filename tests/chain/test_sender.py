@@ -215,6 +215,45 @@ async def test_refused_settlement_fails_by_name_and_holds_nothing_else_up(
     assert await balances(rpc, community, seller) == [Balance(100_000, 20)]
 
 
+async def test_crash_between_telling_of_a_failure_and_booking_it_tells_again(
+    community: Community, operator: AccountKey
+) -> None:
+    key = community.settle(ExpectedBatch(community.deployment.genesis, bytes(32), bytes(32), b"short"))
+    mark_failed, crashed = community.outbox.mark_failed, asyncio.Event()
+
+    async def crash(key: str, error: str, *, retry: bool) -> None:
+        if not retry:
+            crashed.set()
+            await asyncio.Event().wait()
+        await mark_failed(key, error, retry=True)
+
+    community.outbox.mark_failed = crash  # type: ignore[method-assign]
+    async with community.sending(operator):
+        await asyncio.wait_for(crashed.wait(), 10)
+    assert community.outbox.effects[key].state == "pending"
+    error = "BatchLengthInvalid(length=5)"
+    assert community.failed == [(key, error)]
+    community.outbox.mark_failed = mark_failed  # type: ignore[method-assign]
+    async with community.sending(operator):
+        await until(lambda: community.outbox.effects[key].state == "failed")
+    assert community.failed == [(key, error), (key, error)]
+
+
+async def test_interval_that_an_account_has_used_fails_at_once(
+    rpc: Rpc, community: Community, operator: AccountKey
+) -> None:
+    seller, buyer = Home(), Home()
+    community.welcome(buyer)
+    first = community.trade(1, seller, buyer)
+    async with community.sending(operator):
+        await until(lambda: all_done(community))
+        second = f"{first}-again"
+        community.outbox.add(second, "settle_batch", dict(community.outbox.effects[first].payload))
+        await until(lambda: community.outbox.effects[second].state == "failed")
+    assert community.outbox.effects[second].attempts == 1
+    assert community.failed[0][1].startswith("AccountIntervalUsed(account=0x")
+
+
 async def test_a_settlement_waits_for_the_one_before_it(rpc: Rpc, community: Community, operator: AccountKey) -> None:
     seller, late, buyer = Home(), Home(), Home()
     community.welcome(buyer)

@@ -89,7 +89,7 @@ async def test_restart_gives_the_same_state(tmp_path: Path, anna: Home, bert: Ho
     async with second.ledger:
         assert (second.ledger.sequence, state_hash(second.ledger.state)) == before
         assert await second.ledger.expectations.standing() == standing
-        await second.read(anna, first.clock.now(), production_wh=1)
+        await second.read(anna, first.clock.now() + 60, production_wh=1)
         assert await second.refuse(anna.join()[0]) == "already_member"
     report = verify(tmp_path / "ledger.sqlite")
     assert report.findings == []
@@ -156,7 +156,7 @@ async def test_same_reading_at_once_is_kept_once(tmp_path: Path, anna: Home, gro
 
 async def test_gap_is_refused_with_the_expected_number(world: World, anna: Home) -> None:
     await world.join(anna)
-    first, second = anna.reading(START), anna.reading(START)
+    first, second = anna.reading(START - 60), anna.reading(START)
     answer = await world.ledger.store_reading(second, anna.sign(second))
     assert isinstance(answer, Rejected)
     assert (answer.code, answer.detail) == ("sequence_gap", "1")
@@ -166,9 +166,35 @@ async def test_gap_is_refused_with_the_expected_number(world: World, anna: Home)
 
 async def test_readings_in_order_at_once_are_all_kept(world: World, anna: Home) -> None:
     await world.join(anna)
-    readings = [anna.reading(START - 1_000 + i, 1) for i in range(50)]
+    readings = [anna.reading(START - 1_000 + 5 * i, 1) for i in range(50)]
     answers = await asyncio.gather(*(world.ledger.store_reading(r, anna.sign(r)) for r in readings))
     assert [a.reading.sequence for a in answers if isinstance(a, StoredReading)] == list(range(1, 51))
+
+
+async def test_a_meters_tolerance_is_used_up_across_groups_and_a_restart(tmp_path: Path, anna: Home) -> None:
+    """A 17 kW meter may be 100 Wh and 5 s ahead once, not in each reading."""
+    world = open_ledger(tmp_path)
+    async with world.ledger:
+        await world.join(anna)
+        await world.read(anna, START - 60)
+        await world.read(anna, START - 50, consumption_wh=174)
+        assert await _offer(world, anna, START - 40, 60) == "beyond_limit"
+        await world.read(anna, START - 40, consumption_wh=49)
+    again = open_ledger(tmp_path, world.clock)
+    async with again.ledger:
+        assert await _offer(again, anna, START - 30, 60) == "beyond_limit"
+        assert await _offer(again, anna, START - 36, 0) == "too_soon"
+        await again.read(anna, START, consumption_wh=198)
+
+
+async def _offer(world: World, home: Home, at: int, consumption_wh: int) -> str:
+    """Return why a reading is refused; the home goes on as if it had not been."""
+    last = home.last
+    reading = home.reading(at, consumption_wh)
+    home.last = last
+    result = await world.ledger.store_reading(reading, home.sign(reading))
+    assert isinstance(result, Rejected), result
+    return result.code
 
 
 @pytest.mark.parametrize("later", [0, 3])
@@ -176,7 +202,7 @@ async def test_equivocation_keeps_both_and_suspends(world: World, anna: Home, tm
     await world.join(anna)
     kept = await world.read(anna, START, 5)
     for i in range(later):
-        await world.read(anna, START + i + 1, 1)
+        await world.read(anna, START + 5 * (i + 1), 1)
     other = replace(kept.reading, consumption_wh=6)
     answer = await world.ledger.store_reading(other, anna.sign(other))
     assert isinstance(answer, Rejected)

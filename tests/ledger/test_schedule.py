@@ -7,9 +7,10 @@ from pathlib import Path
 
 from coordinator.ledger import Ledger
 from coordinator.ledger.schedule import due_settlements
-from coordinator.market.commands import SuspendMeter
+from coordinator.market.commands import RegisterMeter, SuspendMeter
 from coordinator.market.events import IntervalSettled
 from coordinator.market.state import IntervalStage
+from coordinator.protocol.keys import MeterKey
 from coordinator.protocol.messages import Side
 from tests.ledger.world import CONFIG, RULES, START, Home, World, open_ledger
 
@@ -56,6 +57,25 @@ async def test_settlement_is_due_at_the_deadline_and_does_not_wait_for_the_suspe
         assert due_now(world.ledger, END) == [DELIVERY]
 
 
+async def test_nobody_waits_for_a_meter_that_was_replaced(tmp_path: Path) -> None:
+    world, anna, bert = open_ledger(tmp_path), Home("anna"), Home("bert")
+    replaced = MeterKey.generate()
+    async with world.ledger:
+        key = replaced.public_key
+        await traded(world, anna, bert)
+        await world.commit(RegisterMeter(replaced.device_id, anna.address, key, 17_000, 30_000, bytes(64), bytes(64)))
+        world.clock.set(END)
+        await world.read(bert, END, consumption_wh=100)
+        assert due_now(world.ledger, END) == []  # anna's own meter is waited for
+        await world.read(anna, END, production_wh=100)
+        assert due_now(world.ledger, END) == [DELIVERY]
+        await world.ledger.step()
+        settled = world.ledger.state.intervals[DELIVERY].settlement
+        assert isinstance(settled, IntervalSettled)
+        assert not any(energy.estimated for energy in settled.energies)
+        assert [trade.settled_wh for trade in settled.trades] == [100]
+
+
 async def test_interval_runs_by_itself(tmp_path: Path) -> None:
     world, anna, bert = open_ledger(tmp_path), Home("anna"), Home("bert")
     async with world.ledger, asyncio.TaskGroup() as group:
@@ -82,6 +102,33 @@ async def test_nobody_trades_and_the_gate_still_closes(tmp_path: Path) -> None:
         assert interval is not None
         assert (interval.stage, interval.price_micro_per_kwh) == ("idle", None)
         assert due_now(world.ledger, END + CONFIG.reading_deadline_s) == []
+
+
+async def test_a_later_interval_waits_for_the_one_before_it(tmp_path: Path) -> None:
+    """Carl's meter is silent: what he traded in waits for the deadline, and what comes after waits for that."""
+    world, anna, bert, carl = open_ledger(tmp_path), Home("anna"), Home("bert"), Home("carl")
+    later = DELIVERY + RULES.interval_s
+    async with world.ledger:
+        await world.join(anna, bert, carl)
+        await world.commit(anna.order(Side.SELL, 100, 200_000, DELIVERY))
+        await world.commit(carl.order(Side.BUY, 100, 200_000, DELIVERY))
+        await world.commit(anna.order(Side.SELL, 100, 200_000, later))
+        await world.commit(bert.order(Side.BUY, 100, 200_000, later))
+        for at in (DELIVERY, later, later + RULES.interval_s):
+            world.clock.set(at)
+            await world.read(anna, at, production_wh=100)
+            await world.read(bert, at, consumption_wh=100)
+        assert due_now(world.ledger, world.clock.now()) == []  # the gates are still open in the books
+        await world.ledger.step()
+        assert due_now(world.ledger, world.clock.now()) == []
+        early = await world.ledger._prepare_settlement(later)
+        assert early is not None
+        assert await world.refuse(early) == "not_settleable"
+        world.clock.set(END + CONFIG.reading_deadline_s)
+        assert due_now(world.ledger, world.clock.now()) == [DELIVERY, later]
+        await world.ledger.step()
+        stages = {start: interval.stage for start, interval in world.ledger.state.intervals.items()}
+        assert stages == {DELIVERY: IntervalStage.CONFIRMED, later: IntervalStage.SETTLED}
 
 
 async def test_restart_settles_what_was_missed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ async def test_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
         await limit_pages(world, 20)
         assert await fill(world, home) == "storage_full"
         kept = world.ledger.sequence, state_hash(world.ledger.state)
-        reading = home.reading(START + 1)
+        reading = home.reading(START + 60)
         for _ in range(3):
             assert await fill(world, home) == "storage_full"
         assert (world.ledger.sequence, state_hash(world.ledger.state)) == kept
@@ -77,8 +78,8 @@ async def test_reading_refused_by_a_full_disk_is_not_forgotten_nor_half_kept(tmp
         await world.join(home)
         await limit_pages(world, 0)
         waiting = []
-        while True:
-            reading = home.reading(START)
+        for at in count(START - 1_000_000, 5):
+            reading = home.reading(at)
             result = await world.ledger.store_reading(reading, home.sign(reading))
             if isinstance(result, Rejected):
                 assert result.code == "storage_full"
