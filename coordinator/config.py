@@ -19,6 +19,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from .protocol.units import ENERGY_WH_MAX, INTERVAL_S_ALLOWED, PRICE_MICRO_PER_KWH_MAX
 
 ENVIRONMENT_PREFIX = "ENERGY_TRADE_"
+BATCH_ORDERS_MAX = 800
+"""The most orders of one batch on a node of others: they take transactions up to 128 KiB, 153 bytes an order."""
+
 _STRICT = ConfigDict(extra="forbid")
 _SECRET = {"secret": True}
 
@@ -37,7 +40,9 @@ class MarketConfig:
     """The market's rules. ``invite`` ``None`` lets the coordinator make one at its first start.
 
     ``reading_deadline_s`` counts from the end of delivery; then the interval settles with what is
-    there. ``power_max_w`` is the most that one account can produce: the contract believes no more.
+    there. ``power_max_w`` is the most that one account can produce (the contract believes no more)
+    and that a meter may be registered with. Of an interval's ``orders_per_interval_max`` places one
+    is kept for each of ``members_max``.
     ``welcome_credit_micro`` is what a new member gets on a chain of play money.
     """
 
@@ -54,8 +59,8 @@ class MarketConfig:
     feed_in_micro_per_kwh: _Price = 80_000
     order_energy_max_wh: Annotated[int, Field(ge=1, le=ENERGY_WH_MAX)] = 100_000
     orders_per_account_interval_max: _Count = 24
-    orders_per_interval_max: _Count = 1_200
-    members_max: _Count = 10_000
+    orders_per_interval_max: _Count = BATCH_ORDERS_MAX
+    members_max: _Count = 500
     power_max_w: _Count = 1_000_000
     price_rule: Literal["midpoint", "reference"] = "midpoint"
     reference_price_micro_per_kwh: _Price | None = None
@@ -86,6 +91,7 @@ class HttpConfig:
     account_requests_per_s: _Count = 20
     account_burst: _Count = 500
     streams_max: _Count = 500
+    streams_per_address_max: _Count = 20
     stream_queue_max: _Count = 1_000
 
     __pydantic_config__ = _STRICT
@@ -232,11 +238,22 @@ def _market_faults(market: MarketConfig) -> Iterator[str]:
     )
     if list(prices) != sorted(prices) or prices[0] == prices[-1]:
         yield "market: expected price_min <= feed_in <= supplier <= price_max, and a band"
+    if market.members_max > market.orders_per_interval_max:
+        yield (
+            "market.members_max: expected at most market.orders_per_interval_max ="
+            f" {market.orders_per_interval_max}, for each member has a place, was {market.members_max}"
+        )
     if market.price_rule == "reference" and market.reference_price_micro_per_kwh is None:
         yield "market.reference_price_micro_per_kwh: the rule 'reference' needs one"
 
 
 def _chain_faults(config: Config) -> Iterator[str]:
+    orders_max = config.market.orders_per_interval_max
+    if config.chain.rpc_url is not None and orders_max > BATCH_ORDERS_MAX:
+        yield (
+            f"market.orders_per_interval_max: expected at most {BATCH_ORDERS_MAX} with chain.rpc_url, for a batch is"
+            f" one transaction of 128 KiB, was {orders_max}"
+        )
     if config.chain.currency_token is not None and config.market.welcome_credit_micro:
         yield "market.welcome_credit_micro: expected 0, for chain.currency_token names a real currency"
 

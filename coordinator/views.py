@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from . import __version__
@@ -26,8 +26,9 @@ from .edge.answers import (
     Rule,
     TradeAnswer,
 )
+from .edge.errors import Refusal
 from .edge.services import MeterBinding
-from .ledger import AccountTotals, IntervalRecord, Ledger, Published, TradeRecord
+from .ledger import AccountTotals, IntervalRecord, Ledger, LedgerBusy, Published, TradeRecord
 from .market.rules import MarketRules
 from .market.state import Account, IntervalStage
 from .market.views import DepthLevel, depth, order_status
@@ -120,7 +121,7 @@ class LedgerViews:
         meter = self.ledger.state.meters.get(device_id)
         if meter is None:
             return None
-        stored = await self.ledger.queries.last_reading(device_id)
+        stored = await _asked(self.ledger.queries.last_reading(device_id))
         last: LastReading | None = None
         if stored is not None:
             reading = stored.reading
@@ -140,27 +141,27 @@ class LedgerViews:
 
     async def interval(self, delivery_start: int) -> IntervalAnswer | None:
         """Return one interval."""
-        record = await self.ledger.queries.interval(delivery_start)
+        record = await _asked(self.ledger.queries.interval(delivery_start))
         return None if record is None else _interval(record)
 
     async def intervals(self, since: int | None, limit: int) -> list[IntervalAnswer]:
         """Return the newest intervals from ``since`` on, oldest first."""
-        return [_interval(record) for record in await self.ledger.queries.intervals(since or 0, limit)]
+        return [_interval(record) for record in await _asked(self.ledger.queries.intervals(since or 0, limit))]
 
     async def trades(self, delivery_start: int | None, limit: int) -> list[TradeAnswer]:
         """Return the newest trades, newest first."""
-        return [_trade(record) for record in await self.ledger.queries.trades(delivery_start, limit)]
+        return [_trade(record) for record in await _asked(self.ledger.queries.trades(delivery_start, limit))]
 
     async def accounts(self) -> list[AccountAnswer]:
         """Return all members in the order of their joining."""
-        totals = await self.ledger.queries.all_account_totals()
+        totals = await _asked(self.ledger.queries.all_account_totals())
         return [self._account(address, totals.get(address, _NO_TOTALS)) for address in self.ledger.state.members]
 
     async def account(self, address: str) -> AccountAnswer | None:
         """Return one member."""
         if address not in self.ledger.state.members:
             return None
-        return self._account(address, await self.ledger.queries.account_totals(address))
+        return self._account(address, await _asked(self.ledger.queries.account_totals(address)))
 
     async def placed(self, digest: bytes) -> PlacedOrder | None:
         """Return the present status of an order."""
@@ -193,7 +194,7 @@ class LedgerViews:
                 "placed_at": record.placed_at,
                 "terms": record.order.to_wire(),
             }
-            for record in await self.ledger.queries.orders_of(address, limit)
+            for record in await _asked(self.ledger.queries.orders_of(address, limit))
         ]
 
     async def receipts(self, address: str, since: int, limit: int) -> list[ReceiptLine]:
@@ -206,12 +207,12 @@ class LedgerViews:
                 "total_micro": record.total_micro,
                 "transaction": record.transaction,
             }
-            for record in await self.ledger.queries.receipts_of(address, since, limit)
+            for record in await _asked(self.ledger.queries.receipts_of(address, since, limit))
         ]
 
     async def receipt(self, address: str, delivery_start: int) -> ReceiptAnswer | None:
         """Return one settlement receipt."""
-        found = await self.ledger.queries.receipt(address, delivery_start)
+        found = await _asked(self.ledger.queries.receipt(address, delivery_start))
         if found is None:
             return None
         return {
@@ -224,7 +225,7 @@ class LedgerViews:
 
     async def events(self, since: int, limit: int) -> Sequence[Published]:
         """Return what happened after the sequence ``since``."""
-        return await self.ledger.queries.events(since, limit)
+        return await _asked(self.ledger.queries.events(since, limit))
 
     def _account(self, address: str, totals: AccountTotals) -> AccountAnswer:
         account = self.ledger.state.accounts.get(address) or Account()
@@ -247,6 +248,14 @@ class LedgerViews:
         rules, now = self.ledger.state.rules, self.clock.now()
         aligned = delivery_start % rules.interval_s == 0
         return aligned and now < rules.gate_at(delivery_start) and delivery_start <= now + rules.horizon_s
+
+
+async def _asked[T](question: Awaitable[T]) -> T:
+    """Return the ledger's answer; too many questions at once are refused in the edge's way."""
+    try:
+        return await question
+    except LedgerBusy as busy:
+        raise Refusal("busy", str(busy)) from busy
 
 
 def _rule(rules: MarketRules) -> Rule:

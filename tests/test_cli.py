@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -35,6 +36,29 @@ def test_a_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_version_is_the_packages() -> None:
     assert version("energy-trade") == __version__
+
+
+def test_a_fault_in_the_terminal_shows_no_local_values() -> None:
+    program = """
+import structlog
+from coordinator.cli import _configure_logging
+
+def fail(invite: str) -> None:
+    raise RuntimeError("on purpose")
+
+_configure_logging()
+try:
+    fail("welcome-" + "neighbours")
+except RuntimeError:
+    structlog.get_logger().exception("request failed")
+"""
+    terminal, end = pty.openpty()
+    subprocess.run([sys.executable, "-c", program], stderr=end, check=True, cwd=ROOT, timeout=30)
+    os.close(end)
+    shown = os.read(terminal, 65_536).decode()
+    os.close(terminal)
+    assert "on purpose" in shown
+    assert "welcome-neighbours" not in shown
 
 
 def test_no_command_is_a_wrong_question() -> None:

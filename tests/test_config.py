@@ -18,6 +18,11 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"market": {"horizon_s": 60}}, "market.horizon_s: expected at least gate_s + interval_s = 1200"),
     ({"market": {"reading_deadline_s": 81_000}}, "market.reading_deadline_s: expected less than 90 intervals = 81000"),
     ({"market": {"feed_in_micro_per_kwh": 400_000}}, "expected price_min <= feed_in <= supplier <= price_max"),
+    ({"market": {"members_max": 801}}, "market.members_max: expected at most market.orders_per_interval_max = 800"),
+    (
+        {"chain": {"rpc_url": "http://node.example"}, "market": {"orders_per_interval_max": 801}},
+        "market.orders_per_interval_max: expected at most 800 with chain.rpc_url",
+    ),
     ({"market": {"price_rule": "reference"}}, "market.reference_price_micro_per_kwh: the rule 'reference' needs one"),
     ({"market": {"price_rule": "best"}}, "market.price_rule: should be 'midpoint' or 'reference'"),
     ({"market": {"id": "Elm Street"}}, "market.id: should match pattern"),

@@ -1,6 +1,7 @@
 """The house: its import law, its measures, its locks and its wheel."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -107,8 +108,10 @@ def test_what_the_coordinator_imports_is_declared() -> None:
 
 def test_pins_are_home_assistants_own() -> None:
     """What a `hass` process would install by itself has the version that it would install."""
-    constraints = importlib.metadata.distribution("homeassistant").locate_file("homeassistant/package_constraints.txt")
-    wanted = set(Path(str(constraints)).read_text(encoding="utf-8").lower().splitlines())
+    installed = Path(str(importlib.metadata.distribution("homeassistant").locate_file("homeassistant")))
+    wanted = set((installed / "package_constraints.txt").read_text(encoding="utf-8").lower().splitlines())
+    for manifest in (installed / "components").glob("*/manifest.json"):
+        wanted |= {pin.lower() for pin in json.loads(manifest.read_text(encoding="utf-8")).get("requirements", [])}
     pins = {pin.lower() for pin in PROJECT["dependency-groups"]["ha"]}
     assert {pin for pin in pins if not pin.startswith("pytest-")} <= wanted
 
@@ -140,8 +143,9 @@ def test_the_wheel_holds_files_where_the_checkout_has_links(tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "coordinator").rglob("*.py", recurse_symlinks=True)}
-    assert ours <= packed
+    files = (path for path in (ROOT / "coordinator").rglob("*", recurse_symlinks=True) if path.is_file())
+    ours = {path.relative_to(ROOT).as_posix() for path in files if "__pycache__" not in path.parts}
+    assert ours - packed == set()
     assert not any(name.startswith(("tests/", "custom_components/")) for name in packed)
 
 

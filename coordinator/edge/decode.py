@@ -27,6 +27,10 @@ async def read_body[W: Wire](request: web.Request, kind: type[W]) -> W:
         raise Refusal("too_large", f"The body is larger than {BODY_BYTES_MAX} bytes.") from error
     except TimeoutError as error:
         raise Refusal("too_slow", f"The body did not arrive within {BODY_S_MAX:.0f} s.") from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        request.content.feed_eof()  # nothing more is to be had of it: else the server reads on, and logs the fault
+        text = "The body broke off, or is not encoded as its headers say: send it whole, without Content-Encoding."
+        raise Refusal("malformed", text) from error
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:

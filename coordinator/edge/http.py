@@ -15,7 +15,7 @@ from ..config import HttpConfig
 from .call import Call
 from .decode import BODY_BYTES_MAX, read_body, read_parameters
 from .errors import Refusal
-from .limits import RateLimiter
+from .limits import RateLimiter, address_of
 from .metrics import CONTENT_TYPE
 from .openapi import document
 from .routes import API, ROUTES, Route, Scope
@@ -92,7 +92,7 @@ class _Guard:
         return response
 
     def _admit(self, request: web.Request, now_s: float) -> None:
-        wait_s = self.addresses.take(self._address(request), now_s)
+        wait_s = self.addresses.take(address_of(request, self.config), now_s)
         if wait_s:
             raise _too_many("address", wait_s)
 
@@ -117,13 +117,6 @@ class _Guard:
         if account is None:
             raise Refusal("unauthorized", "The session is missing, wrong or expired: open one with POST /sessions.")
         return account
-
-    def _address(self, request: web.Request) -> str:
-        """Return who asks; behind a trusted proxy the last address that it wrote."""
-        peer = request.remote or "unknown"
-        if peer in self.config.trusted_proxies:
-            return request.headers.get("X-Forwarded-For", peer).rpartition(",")[2].strip()
-        return peer
 
 
 def _json(status: int, body: object) -> web.Response:

@@ -1,9 +1,13 @@
-"""Rate limits: one token bucket per caller, a bounded number of callers remembered."""
+"""Rate limits: who calls, one token bucket per caller, a bounded number of callers remembered."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from ..config import HttpConfig
 
 CALLERS_MAX = 20_000
 
@@ -30,3 +34,11 @@ class RateLimiter:
         if len(self._buckets) > self.callers_max:
             self._buckets.popitem(last=False)
         return 0 if allowed else max(1, round((1 - tokens) / self.per_s))
+
+
+def address_of(request: web.Request, config: HttpConfig) -> str:
+    """Return who asks; behind a trusted proxy the last address that it wrote."""
+    peer = request.remote or "unknown"
+    if peer in config.trusted_proxies:
+        return request.headers.get("X-Forwarded-For", peer).rpartition(",")[2].strip()
+    return peer

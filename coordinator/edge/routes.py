@@ -89,6 +89,7 @@ _READING_RULES = (
     "wrong_previous",
     "clock_skew",
     "not_later",
+    "too_soon",
     "register_decreased",
     "beyond_limit",
 )
@@ -127,6 +128,7 @@ ROUTES = (
             "wrong_device_id",
             "not_a_member",
             "suspended",
+            "limit_too_high",
             "meter_taken",
             "too_many_meters",
             *_STORAGE,

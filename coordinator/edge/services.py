@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from ..clock import Clock
@@ -181,7 +181,7 @@ class Services:
     clock: Clock
     domain: Domain
     market: str
-    invite: str
+    invite: str = field(repr=False)
     ledger: LedgerPort
     views: Views
     sessions: Sessions

@@ -22,6 +22,7 @@ from ..config import HttpConfig
 from ..market.events import Traded
 from .decode import read_parameters
 from .errors import Refusal
+from .limits import address_of
 from .plain import event_data, event_name
 from .services import Published, Services
 from .wire import StreamStart
@@ -43,6 +44,7 @@ class Client:
     """One listener: a bounded queue of ``(sequence, text)``, and the code it is closed with."""
 
     queue: asyncio.Queue[tuple[int | None, str]]
+    address: str
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     code: WSCloseCode = WSCloseCode.OK
 
@@ -63,11 +65,12 @@ class Client:
 class Hub:
     """Spreads what happens over all clients."""
 
-    def __init__(self, services: Services, *, queue_max: int, clients_max: int) -> None:
+    def __init__(self, services: Services, *, queue_max: int, clients_max: int, per_address_max: int) -> None:
         """Wait for ``run``."""
         self._services = services
         self._queue_max = queue_max
         self._clients_max = clients_max
+        self._per_address_max = per_address_max
         self._clients: set[Client] = set()
         self._changed = asyncio.Event()
         self._intervals: set[int] = set()
@@ -84,11 +87,13 @@ class Hub:
             self._end_all(WSCloseCode.GOING_AWAY)
 
     @contextmanager
-    def attach(self) -> Iterator[Client]:
-        """Add a client for the time of the block."""
+    def attach(self, address: str) -> Iterator[Client]:
+        """Add a client for the time of the block; one address may have some of the places only."""
         if len(self._clients) >= self._clients_max:
             raise Refusal("busy", "Too many streams are open: try again later.")
-        client = Client(asyncio.Queue(self._queue_max))
+        if sum(client.address == address for client in self._clients) >= self._per_address_max:
+            raise Refusal("too_many_requests", "Too many streams are open from this address: close one, then go on.")
+        client = Client(asyncio.Queue(self._queue_max), address)
         self._clients.add(client)
         self._services.metrics.stream_opened()
         try:
@@ -163,12 +168,19 @@ class Hub:
             self._changed.clear()
             intervals, self._intervals = sorted(self._intervals), set()
             if self._clients:
-                message = await self._state(intervals)
+                try:
+                    message = await self._state(intervals)
+                except Refusal:  # the ledger has too many questions: ask again, also for what changes meanwhile
+                    self._intervals.update(intervals)
+                    self._changed.set()
+                    continue
                 for client in self._clients:
                     client.offer(None, message)
 
     async def _state(self, starts: list[int]) -> str:
         services, views = self._services, self._services.views
+        accounts = await views.accounts()
+        found = [await views.interval(start) for start in starts]
         message: dict[str, Any] = {
             "type": "state",
             "sequence": services.ledger.sequence,
@@ -178,9 +190,7 @@ class Hub:
         if self._shown.is_new("market", (market["state"], market["halt_reason"])):
             message["market"] = market
         message["books"] = [book for book in views.open_books() if self._shown.is_new(book["delivery_start"], book)]
-        accounts = await views.accounts()
         message["accounts"] = [account for account in accounts if self._shown.is_new(account["account"], account)]
-        found = [await views.interval(start) for start in starts]
         message["intervals"] = [interval for interval in found if interval is not None]
         self._shown.forget_before(services.clock.now())
         return _text(message)
@@ -240,7 +250,7 @@ def stream_handler(hub: Hub, config: HttpConfig) -> Callable[[web.Request], Awai
     async def handle(request: web.Request) -> web.StreamResponse:
         _check_origin(request, config)
         start = read_parameters(request, StreamStart)
-        with hub.attach() as client:
+        with hub.attach(address_of(request, config)) as client:
             socket = web.WebSocketResponse(timeout=_CLOSE_S, max_msg_size=4096, compress=False)
             if not socket.can_prepare(request):
                 raise Refusal("malformed", "This is a WebSocket: send an Upgrade request.")
@@ -281,6 +291,8 @@ async def _write(socket: web.WebSocketResponse, client: Client, hub: Hub, since:
                 await socket.send_str(text)
     except ConnectionError:
         client.end(WSCloseCode.OK)  # it has gone
+    except Refusal:
+        client.end(SLOW_CLIENT)  # the ledger has too many questions
 
 
 async def _read(socket: web.WebSocketResponse) -> None:
@@ -292,9 +304,17 @@ async def _read(socket: web.WebSocketResponse) -> None:
 def _check_origin(request: web.Request, config: HttpConfig) -> None:
     """A browser may listen from our own page, or from where the operator allows it."""
     origin = request.headers.get("Origin")
-    if origin is None or origin in config.allowed_origins or urlsplit(origin).netloc == request.host:
+    if origin is None or origin in config.allowed_origins or _host(origin) == request.host:
         return
     raise Refusal("origin_refused", "This web page may not open the stream: the operator can allow its origin.")
+
+
+def _host(origin: str) -> str | None:
+    """Return host and port of an origin, ``None`` when it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -118,15 +118,23 @@ def _refuse_interval(state: MarketState, order: Order, at: int) -> Rejected | No
 
 
 def _refuse_crowd(rules: MarketRules, interval: Interval, account: str) -> Rejected | None:
+    """Refuse whom the memory or the interval's batch has no room for.
+
+    Whoever has no place gets one: places are kept free for all members there may ever be, also for
+    those who join later, so the batch's limit holds and nobody can be locked out.
+    """
     if interval.orders_by_account.get(account, 0) >= rules.orders_per_account_interval_max:
         return refuse(
             Code.TOO_MANY_ORDERS,
             f"an account may place {rules.orders_per_account_interval_max} orders per interval",
         )
-    if len(interval.orders) >= rules.orders_per_interval_max:
+    has_place = account in interval.places_by_account
+    kept_free = rules.members_max - len(interval.places_by_account)
+    if has_place and interval.places + kept_free >= rules.orders_per_interval_max:
         return refuse(
             Code.INTERVAL_FULL,
-            f"this interval has its {rules.orders_per_interval_max} orders; take another one",
+            f"what is left of this interval's {rules.orders_per_interval_max} places is kept for members without"
+            " one; cancel an order there, or take another interval",
         )
     return None
 

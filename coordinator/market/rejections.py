@@ -25,6 +25,7 @@ class Code(StrEnum):
     INTERVAL_FULL = "interval_full"
     INTERVAL_MISALIGNED = "interval_misaligned"
     INTERVAL_NOT_OPEN = "interval_not_open"
+    LIMIT_TOO_HIGH = "limit_too_high"
     MARKET_FULL = "market_full"
     METER_TAKEN = "meter_taken"
     NOT_A_MEMBER = "not_a_member"

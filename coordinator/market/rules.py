@@ -39,7 +39,9 @@ class MarketRules:
     """Times, limits and prices of one market; raise ``ValueError`` when they contradict.
 
     Prices below zero are not supported: a seller would need funds too. ``orders_per_interval_max``
-    keeps an interval's batch within one transaction (16.78M gas, EIP-7825, at 12.5k an order).
+    keeps an interval's batch within one transaction (16.78M gas, EIP-7825, at 12.5k an order); of
+    these places one is kept for each possible member. ``power_max_w`` is the most that a meter's
+    registered limits may be.
     """
 
     market: str
@@ -54,6 +56,7 @@ class MarketRules:
     orders_per_account_interval_max: int
     members_max: int
     orders_per_interval_max: int = 1_200
+    power_max_w: int = 1_000_000
     rule: ClearingRule = field(default_factory=ClearingRule)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,10 @@ class MarketRules:
         limits = self.orders_per_account_interval_max, self.orders_per_interval_max, self.members_max
         if min(limits) < 1:
             raise ValueError("limits of orders and members must be at least 1")
+        if self.members_max > self.orders_per_interval_max:
+            raise ValueError("members_max must be at most orders_per_interval_max: each member has a place")
+        if self.power_max_w < 1:
+            raise ValueError("power_max_w must be at least 1")
 
     @property
     def band(self) -> tuple[int, int]:

@@ -16,8 +16,8 @@ from .book import Book
 from .events import (
     CloseReason,
     GateClosed,
-    IntervalSettled,
     MeterRegistered,
+    Settled,
     SettlementConfirmed,
     Traded,
 )
@@ -122,22 +122,40 @@ class KnownOrder:
 
 @dataclass(slots=True)
 class Interval:
-    """One delivery interval; it exists from its first order on."""
+    """One delivery interval; it exists from its first order on.
+
+    An order holds one of the interval's ``places`` until it closes without a trade; only such
+    orders can come into the interval's batch. ``orders_by_account`` counts all that were placed.
+    """
 
     delivery_start: int
     stage: IntervalStage = IntervalStage.OPEN
     book: Book[bytes] = field(default_factory=Book)
     orders: list[bytes] = field(default_factory=list)
     orders_by_account: dict[str, int] = field(default_factory=dict)
+    places: int = 0
+    places_by_account: dict[str, int] = field(default_factory=dict)
     trades: list[Traded] = field(default_factory=list)
     closing: GateClosed | None = None
-    settlement: IntervalSettled | None = None
+    settlement: Settled | None = None
     confirmation: SettlementConfirmed | None = None
 
     @property
     def last_price_micro_per_kwh(self) -> int | None:
         """The price of the latest trade."""
         return self.trades[-1].price_micro_per_kwh if self.trades else None
+
+    def take_place(self, account: str) -> None:
+        """Give an account's new order a place."""
+        self.places += 1
+        self.places_by_account[account] = self.places_by_account.get(account, 0) + 1
+
+    def free_place(self, account: str) -> None:
+        """Take back the place of an order that has closed without a trade."""
+        self.places -= 1
+        self.places_by_account[account] -= 1
+        if not self.places_by_account[account]:
+            del self.places_by_account[account]
 
 
 @dataclass(slots=True)
@@ -192,6 +210,8 @@ def _interval(interval: Interval) -> list[object]:
         [book.content(side) for side in Side],
         [digest.hex() for digest in interval.orders],
         interval.orders_by_account,
+        interval.places,
+        interval.places_by_account,
         repr(interval.trades),
         repr(interval.closing),
         repr(interval.settlement),

@@ -29,6 +29,7 @@ class StatementTerms:
     rule: str
     supplier_micro_per_kwh: int
     feed_in_micro_per_kwh: int
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Par
     energy, total_micro = part.energy, part.total_micro()
     return {
         "version": RECEIPT_VERSION,
-        "revision": 0,
+        "revision": terms.revision,
         "market": terms.market,
         "chain_id": terms.domain.chain_id,
         "ledger": terms.domain.ledger,

@@ -202,7 +202,12 @@ async def open_door(folder: Path, http: HttpConfig = CONFIG.http, config: Config
     async with ledger, asyncio.TaskGroup() as group:
         with Signatures(DOMAIN) as signatures:
             services = _services(config, clock, ledger, signatures)
-            hub = Hub(services, queue_max=http.stream_queue_max, clients_max=http.streams_max)
+            hub = Hub(
+                services,
+                queue_max=http.stream_queue_max,
+                clients_max=http.streams_max,
+                per_address_max=http.streams_per_address_max,
+            )
             tasks = [group.create_task(hub.run()), group.create_task(ledger.run())]
             async with TestClient(TestServer(create_application(services, http, hub))) as client:
                 yield Door(client, ledger, clock, services, hub)

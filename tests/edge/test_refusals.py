@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from coordinator.edge.http import create_application
 from coordinator.edge.routes import API
 from coordinator.protocol.keys import AccountKey, MeterKey
 from coordinator.protocol.messages import Side, TimeInForce
 from coordinator.protocol.typed_data import Domain
-from tests.edge.support import DELIVERY, DOMAIN, NOON, Answer, Door, Home, place, record, settle_in
+from tests.edge.support import CONFIG, DELIVERY, DOMAIN, NOON, Answer, Door, Home, place, record, settle_in
 
 STRANGE_DOMAIN = Domain(1, DOMAIN.ledger)
 
@@ -52,6 +55,44 @@ async def test_what_is_no_message(
     answer = await door.send_raw("POST", path, data, content_type)
     assert (answer.status, answer.code) == (status, code)
     assert door.fingerprint() == before
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "gzip"])
+async def test_a_body_that_is_not_what_its_headers_say(
+    door: Door, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding, "Connection": "close"}
+    async with door.client.post(f"{API}/orders", data=b"garbage, not packed", headers=headers) as response:
+        assert response.status == 400
+        assert (await response.json())["code"] == "malformed"
+    assert "Traceback" not in caplog.text
+
+
+async def test_a_caller_that_hangs_up_in_the_middle_is_no_fault_of_ours(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    # As it is served; aiohttp's test server would cancel the handler instead.
+    runner = web.AppRunner(create_application(door.services, CONFIG.http, door.hub))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+        writer.write(b"POST /api/v1/orders HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+    async with asyncio.timeout(5):
+        while 'code="malformed"} 3.0' not in await _metrics(door):  # noqa: ASYNC110 - as a monitor would
+            await asyncio.sleep(0.01)
+    await runner.cleanup()
+    assert 'code="internal"' not in await _metrics(door)
+    assert "Traceback" not in caplog.text
+
+
+async def _metrics(door: Door) -> str:
+    async with door.client.get("/metrics") as response:
+        return await response.text()
 
 
 async def test_a_body_that_is_sent_in_chunks_is_measured_too(door: Door) -> None:
@@ -330,6 +371,7 @@ async def test_readings_out_of_sequence(door: Door) -> None:
     [
         (NOON + 60, 99, "register_decreased"),
         (NOON - 60, 110, "not_later"),
+        (NOON + 4, 100, "too_soon"),
         (NOON + 1_000, 110, "clock_skew"),
         (NOON + 60, 9_000, "beyond_limit"),
     ],

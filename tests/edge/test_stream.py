@@ -15,6 +15,8 @@ import pytest
 from aiohttp import WSCloseCode, WSMsgType, WSServerHandshakeError
 
 from coordinator.edge.routes import API
+from coordinator.edge.stream import GATHER_S
+from coordinator.ledger import store
 from coordinator.market.commands import HaltTrading
 from coordinator.protocol.client import CoordinatorClient
 from coordinator.protocol.messages import Side
@@ -92,7 +94,13 @@ async def test_an_event_is_enough_to_draw_its_row(door: Door) -> None:
         order = (await listener.next("event", "order_placed"))["data"]
         trade = await listener.next("event", "traded")
     assert order["digest"] == placed["order"]
-    assert order["order"]["account"] == seller.address
+    assert order["order"] == {
+        "account": seller.address,
+        "delivery_start": DELIVERY,
+        "side": "sell",
+        "energy_wh": 500,
+        "limit_price_micro_per_kwh": 150_000,
+    }
     assert trade["at"] == NOON
     assert trade["data"] == {
         "trade_id": 1,
@@ -183,7 +191,7 @@ async def test_a_client_that_does_not_read_is_closed_and_the_others_go_on(tmp_pa
     async with open_door(tmp_path, config) as door:
         home = Home()
         await settle_in(door, home)
-        with door.hub.attach() as slow:  # a client whose writer never gets anywhere
+        with door.hub.attach("192.0.2.7") as slow:  # a client whose writer never gets anywhere
             async with listening(door) as quick:
                 for _ in range(12):
                     await place(door, home, home.order())
@@ -218,12 +226,51 @@ async def test_streams_are_limited(tmp_path: Path) -> None:
         assert refused.value.status == 503
 
 
+async def test_one_address_has_some_of_the_streams_only(tmp_path: Path) -> None:
+    config = replace(CONFIG.http, streams_per_address_max=2, trusted_proxies=("127.0.0.1",))
+    async with open_door(tmp_path, config) as door:
+        greedy, other = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "192.0.2.2"}
+        async with listening(door, headers=greedy) as first, listening(door, headers=greedy) as second:
+            await first.next("snapshot")
+            await second.next("snapshot")
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await door.client.ws_connect(f"{API}/stream", headers=greedy)
+            assert refused.value.status == 429
+            async with listening(door, headers=other) as neighbour:
+                await neighbour.next("snapshot")
+        async with listening(door, headers=greedy) as again:
+            await again.next("snapshot")
+
+
+async def test_a_busy_ledger_delays_the_rows_and_ends_nothing(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home()
+    await settle_in(door, home)
+    async with listening(door) as listener:
+        await listener.next("snapshot")
+        monkeypatch.setattr(store, "QUESTIONS_MAX", 0)
+        await place(door, home, home.order())
+        await asyncio.sleep(2 * GATHER_S)
+        answer = await door.ask("GET", "/accounts")
+        assert (answer.status, answer.code) == (503, "busy")
+        assert answer.headers["Retry-After"] == "5"
+        async with door.client.ws_connect(f"{API}/stream") as late:
+            await late.receive(timeout=5)
+            assert late.close_code == WSCloseCode.TRY_AGAIN_LATER
+        monkeypatch.undo()
+        state = await listener.next("state")
+        while not state["books"]:
+            state = await listener.next("state")
+        assert [book["delivery_start"] for book in state["books"]] == [DELIVERY]
+        assert [account["open_orders"] for account in state["accounts"]] == [1]
+
+
 async def test_a_foreign_page_may_not_listen_unless_it_is_allowed(tmp_path: Path) -> None:
     config = replace(CONFIG.http, allowed_origins=("https://home.example",))
     async with open_door(tmp_path, config) as door:
-        with pytest.raises(WSServerHandshakeError) as refused:
-            await door.client.ws_connect(f"{API}/stream", origin="https://evil.example")
-        assert refused.value.status == 403
+        for foreign in ("https://evil.example", "http://[", "null", "//"):
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await door.client.ws_connect(f"{API}/stream", origin=foreign)
+            assert refused.value.status == 403
         own = f"http://127.0.0.1:{door.client.port}"
         for origin in (own, "https://home.example"):
             async with listening(door, origin=origin) as listener:

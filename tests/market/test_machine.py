@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import event, settings
@@ -30,6 +31,7 @@ _ACCOUNTS = st.sampled_from([ALICE, BOB, CAROL])
 _STARTS = st.sampled_from([START, START + 900, START + 1800])
 _LIMITS = st.one_of(st.none(), st.integers(190, 210).map(lambda price: price * 1001))
 _LIFETIMES = st.sampled_from([*[TimeInForce.GOOD_TILL_GATE] * 4, *TimeInForce])
+RULES_OF_THE_MACHINE = replace(RULES, members_max=4, orders_per_interval_max=12)
 _PLANS = st.fixed_dictionaries(
     {
         "account": _ACCOUNTS,
@@ -48,7 +50,7 @@ class MarketMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.market = Market().admit(ALICE, BOB).admit(CAROL, money_micro=3_000)
+        self.market = Market(RULES_OF_THE_MACHINE).admit(ALICE, BOB).admit(CAROL, money_micro=3_000)
         self.shadow = self.market.replayed()
         self.logged = len(self.market.log)
         self.produced_wh = 0
@@ -195,6 +197,18 @@ class MarketMachine(RuleBasedStateMachine):
         still_open = [digest for digest, known in self.state.orders.items() if known.closed is None]
         indexed = [digest for account in self.state.accounts.values() for digest in account.open_orders]
         assert sorted(still_open) == sorted(indexed)
+
+    @invariant()
+    def places_are_held_by_open_and_traded_orders(self) -> None:
+        for interval in self.state.intervals.values():
+            held: dict[str, int] = {}
+            for known in (self.state.orders[digest] for digest in interval.orders):
+                if known.closed is None or known.trades:
+                    held[known.order.account] = held.get(known.order.account, 0) + 1
+            assert interval.places_by_account == held
+            assert interval.places == sum(held.values())
+            kept_free = RULES_OF_THE_MACHINE.members_max - len(held)
+            assert interval.places + kept_free <= RULES_OF_THE_MACHINE.orders_per_interval_max
 
     def teardown(self) -> None:
         if hasattr(self, "market"):

@@ -14,6 +14,7 @@ from coordinator.market.commands import (
     Command,
     ConfirmSettlement,
     CreditFunds,
+    ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
     PlaceOrder,
@@ -73,7 +74,7 @@ def _one_too_many(market: Market) -> Command:
 
 def _crowded(market: Market) -> Command:
     """More orders than one batch can settle would stop the settlement of all."""
-    market.state.rules = replace(RULES, orders_per_interval_max=2)
+    market.state.rules = replace(RULES, orders_per_interval_max=2, members_max=2)
     market.place(ALICE, "buy", 1, 1)
     market.place(BOB, "buy", 1, 1)
     return market.order(BOB, "sell", 1, 1)
@@ -175,6 +176,8 @@ _CASES: list[tuple[Code, Callable[[Market], Command]]] = [
     (Code.METER_TAKEN, lambda _: _meter(1, limit_w=5)),
     (Code.SUSPENDED, _meter_of_a_suspect),
     (Code.TOO_MANY_METERS, _many_meters),
+    (Code.LIMIT_TOO_HIGH, lambda _: _meter(9, limit_w=RULES.power_max_w + 1)),
+    (Code.LIMIT_TOO_HIGH, lambda _: RegisterMeter(9, ALICE, b"key", 1, RULES.power_max_w + 1, b"", b"")),
     (Code.UNKNOWN_METER, lambda _: SuspendMeter(9, "tampering")),
     (Code.ALREADY_SUSPENDED, _suspended_twice),
     (Code.DUPLICATE_CREDIT, lambda _: CreditFunds(ALICE, 5, f"welcome:{ALICE}")),
@@ -216,6 +219,7 @@ _CASES: list[tuple[Code, Callable[[Market], Command]]] = [
     (Code.NOT_SETTLEABLE, lambda _: ConfirmSettlement(START, "0xabc", 7, 120_000)),
     (Code.ALREADY_SETTLED, _confirmed),
     (Code.NOT_SUPPORTED, lambda _: SettleInterval(START, (), ZERO_HASH)),
+    (Code.NOT_SUPPORTED, lambda _: ExcludeFromSettlement(START, ALICE, "cancelled on chain")),
 ]
 
 
@@ -279,6 +283,8 @@ def test_an_expiring_buy_frees_its_money_for_the_next_in_the_same_moment() -> No
         ({"price_max_micro_per_kwh": 0}, "the price band must lie within"),
         ({"order_energy_max_wh": 2**48}, "order_energy_max_wh must be from 1"),
         ({"members_max": 0}, "limits of orders and members"),
+        ({"members_max": 1_201}, "members_max must be at most orders_per_interval_max"),
+        ({"power_max_w": 0}, "power_max_w must be at least 1"),
     ],
 )
 def test_rules_that_contradict_themselves(change: dict[str, int], sentence: str) -> None:
