@@ -20,6 +20,7 @@ from .const import (
     CONF_LEDGER,
     CONF_MARKET,
     CONF_METER_GENERATION,
+    CONF_OPERATOR_KEY,
     CONF_SELL_PRICE,
     DOMAIN,
     PLATFORMS,
@@ -31,11 +32,12 @@ from .household.identity import Identity
 from .household.policy import SurplusPolicy
 from .household.terms import HomeLimits
 from .meter import MeterEntities
+from .operator import async_pin, pin_of, with_pinned
 from .protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
 from .protocol.typed_data import Domain
 from .services import async_setup_services
 from .session import HomeClient
-from .store import IdentityStore, NotWrittenError, StateStore
+from .store import NotWrittenError, StateStore, async_identities
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
@@ -57,7 +59,9 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) 
     info = await _load_market(client, saved.get("market"))
     if (info.market, info.domain) != (entry.data[CONF_MARKET], domain):
         raise ConfigEntryError(translation_domain=DOMAIN, translation_key="other_market")
-    agent = _load_agent(entry, identity, info, saved)
+    if CONF_OPERATOR_KEY not in entry.data:  # an entry of before operators were pinned
+        async_pin(hass, entry, pin_of(info))
+    agent = _load_agent(entry, identity, with_pinned(entry, info), saved)
     export_meter = entry.data.get(CONF_EXPORT_METER)
     meters = MeterEntities(entry.data[CONF_IMPORT_METER], export_meter)
     home = Home(hass, entry, agent, meters, client, StateSaver(store, entry.data[CONF_METER_GENERATION]))
@@ -88,7 +92,7 @@ async def async_remove_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry)
 async def _load_identity(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> Identity:
     data = entry.data
     try:
-        identity = await IdentityStore(hass).async_load(data[CONF_MARKET], data[CONF_CHAIN_ID], data[CONF_LEDGER])
+        identity = await async_identities(hass).async_load(data[CONF_MARKET], data[CONF_CHAIN_ID], data[CONF_LEDGER])
     except ValueError as error:
         raise ConfigEntryError(translation_domain=DOMAIN, translation_key="keys_unreadable") from error
     if identity is None or identity.account != entry.unique_id:

@@ -36,8 +36,9 @@ from .household.policy import SurplusPolicy
 from .household.reason import price_text
 from .household.terms import HomeLimits
 from .meter import entity_of
+from .operator import pin_of
 from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable, MarketInfo
-from .store import IdentityStore, NotWrittenError
+from .store import NotWrittenError, async_identities
 
 
 class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
@@ -91,11 +92,12 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
             shown: Mapping[str, Any] = forms.meter_values(proposed)
         else:
             shown = user_input
+            self._abort_if_unique_id_configured()  # another flow was quicker: its meter must keep its key
             errors, reason = forms.check_meters(self.hass, user_input)
             if not errors:
                 errors, reason = await self._register(forms.limits(user_input))
             if not errors:
-                self._data |= self._market_data() | forms.meter_data(self.hass, user_input)
+                self._data |= self._market_data() | pin_of(self._info) | forms.meter_data(self.hass, user_input)
                 self._data[CONF_METER_GENERATION] = 1
                 return await self.async_step_policy()
         return self.async_show_form(
@@ -162,7 +164,7 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
         """Join with keys that are on disk before the coordinator hears of them."""
         now = int(dt_util.utcnow().timestamp())
         try:
-            self._identity = await IdentityStore(self.hass).async_load_or_create(self._info)
+            self._identity = await async_identities(self.hass).async_load_or_create(self._info)
             name, invite = user_input[CONF_NAME].strip(), user_input[CONF_INVITE].strip()
             join = self._identity.join(self._info.market, invite, name, now)
             await self._client.join(join, self._identity.account_key, self._info.domain)
@@ -178,17 +180,27 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
         return {}, ""
 
     async def _register(self, limits: HomeLimits) -> forms.Fault:
-        """Bind the meter's key to the account."""
-        identity = self._identity
+        """Bind the meter's key to the account; one that is bound with other limits is left for a new key."""
         try:
-            await self._client.register_meter(
-                identity.registration(limits), identity.meter_key, identity.account_key, self._info.domain
-            )
+            try:
+                await self._send_registration(limits)
+            except CoordinatorRefused as refusal:
+                if refusal.code != "meter_taken":
+                    raise
+                self._identity = await async_identities(self.hass).async_replace_meter(self._info, self._identity)
+                await self._send_registration(limits)
+        except NotWrittenError:
+            return {"base": "not_written"}, ""
         except CoordinatorUnavailable as error:
             return {"base": "cannot_connect"}, str(error)
         except CoordinatorRefused as refusal:
-            return forms.registration_fault(refusal)
+            return {"base": "refused"}, f"{refusal.code}: {refusal}"
         return {}, ""
+
+    async def _send_registration(self, limits: HomeLimits) -> None:
+        identity = self._identity
+        registration = identity.registration(limits)
+        await self._client.register_meter(registration, identity.meter_key, identity.account_key, self._info.domain)
 
     def _market_data(self) -> dict[str, Any]:
         domain = self._info.domain

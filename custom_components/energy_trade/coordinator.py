@@ -19,6 +19,7 @@ from . import issues
 from .const import DOMAIN, LOGGER, POLL_ALONE, POLL_CONNECTED
 from .data import AccountState, HomeData, PlacedOrder, prices_of
 from .home import Home
+from .operator import is_pinned, pin_of
 from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable, MarketInfo
 from .protocol.units import interval_start
 from .protocol.wire import read_int
@@ -136,14 +137,25 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
             ) from error
 
     def _use(self, info: MarketInfo) -> None:
-        """Take new rules over, but never another market: orders would be signed for a foreign ledger."""
-        known = self.info
-        same = (info.market, info.domain, info.interval_s) == (known.market, known.domain, known.interval_s)
-        issues.async_set(self.hass, self.config_entry, issues.OTHER_MARKET, None if same else {"found": info.name})
-        if not same:
-            raise ValueError("another market answers at this address")
+        """Take new rules over, but never another market's or an unknown operator's."""
+        if (reason := self._mistrust(info)) is not None:
+            raise ValueError(reason)
         self.home.clock_offset_s = int(dt_util.utcnow().timestamp()) - info.time
         self.home.agent.info = info
+
+    def _mistrust(self, info: MarketInfo) -> str | None:
+        """Say why nothing is sent to who answers now; raise or withdraw the repairs for it."""
+        known, entry = self.info, self.config_entry
+        same = (info.market, info.domain, info.interval_s) == (known.market, known.domain, known.interval_s)
+        pinned = is_pinned(entry, info)
+        issues.async_set(self.hass, entry, issues.OTHER_MARKET, None if same else {"found": info.name})
+        words = {"found": info.operator_account, "known": known.operator_account}
+        issue = (words, pin_of(info)) if same and not pinned else (None, None)
+        issues.async_set(self.hass, entry, issues.OPERATOR_CHANGED, *issue)
+        self.home.async_hold(not (same and pinned))
+        if not same:
+            return "another market answers at this address"
+        return None if pinned else "the market's operator has another key than before"
 
     @callback
     def _home_changed(self) -> None:
@@ -183,8 +195,13 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
     @callback
     def _heard(self, message: Mapping[str, Any]) -> None:
         """Take over what a message of the stream says; one that makes no sense is passed over."""
-        self._set_streaming(True)
         try:
+            market = message.get("market")
+            if market is not None:
+                self._mistrust(MarketInfo.from_wire(market))
+            if self.home.held:
+                return
+            self._set_streaming(True)
             if isinstance(sequence := message.get("sequence"), int):
                 self._sequence = sequence
             match message.get("type"):

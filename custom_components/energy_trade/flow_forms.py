@@ -205,11 +205,6 @@ def join_fault(refusal: CoordinatorRefused) -> Fault:
     return {"base": "refused"}, f"{refusal.code}: {refusal}"
 
 
-def registration_fault(refusal: CoordinatorRefused) -> Fault:
-    """Say why the meter was not registered."""
-    return {"base": "meter_taken" if refusal.code == "meter_taken" else "refused"}, f"{refusal.code}: {refusal}"
-
-
 def _scaled(value: float, factor: int) -> int:
     """Turn what a person typed into integer units, exactly as it reads."""
     return int((Decimal(str(value)) * factor).to_integral_value())

@@ -53,6 +53,7 @@ class Home:
         self.receipt: DeviceReceipt | None = None
         self.rejected: tuple[Outgoing, CoordinatorRefused] | None = None
         self.orders_answered = 0
+        self.held = False
         self.recent_orders: deque[str] = deque(maxlen=ORDERS_REMEMBERED)
         self._hass = hass
         self._entry = entry
@@ -89,6 +90,13 @@ class Home:
             self._delivery = self._entry.async_create_background_task(
                 self._hass, self._deliver(), f"energy_trade delivery {self._entry.entry_id}"
             )
+
+    @callback
+    def async_hold(self, held: bool) -> None:
+        """Send nothing while somebody else answers than the home knows; keep what is signed."""
+        resumed, self.held = self.held and not held, held
+        if resumed:
+            self.async_deliver()
 
     async def async_place(
         self, delivery_start: int, side: Side, energy_wh: int, price: int | None, time_in_force: TimeInForce
@@ -143,7 +151,8 @@ class Home:
         else:
             self.refusal = None
             self.refusals_in_a_row = 0
-        self.agent.plan(self.market_time())
+        if not self.held:
+            self.agent.plan(self.market_time())
         self._changed()
         self.async_deliver()
 
@@ -178,6 +187,9 @@ class Home:
                     return
 
     async def _deliver_once(self) -> None:
+        if self.held:
+            await self.async_save()
+            return
         blocked: Refusal | None = None
         try:
             if not self._lined_up:

@@ -20,15 +20,23 @@ METER_REPLACED: Final = "meter_replaced"
 METER_UNUSABLE: Final = "meter_unusable"
 READINGS_BLOCKED: Final = "readings_blocked"
 OTHER_MARKET: Final = "other_market"
-ALL: Final = (METER_REPLACED, METER_UNUSABLE, READINGS_BLOCKED, OTHER_MARKET)
+OPERATOR_CHANGED: Final = "operator_changed"
+ALL: Final = (METER_REPLACED, METER_UNUSABLE, READINGS_BLOCKED, OTHER_MARKET, OPERATOR_CHANGED)
 
+_FIXABLE = frozenset({METER_REPLACED, OPERATOR_CHANGED})
 _REPLACED_CODES = frozenset({"register_zero", "register_fell", "beyond_limit"})
 _PASSING_CODES = frozenset({"late", "outbox_full"})
 
 
 @callback
-def async_set(hass: HomeAssistant, entry: ConfigEntry[Any], kind: str, placeholders: Mapping[str, str] | None) -> None:
-    """Raise the issue with these placeholders, or with ``None`` withdraw it."""
+def async_set(
+    hass: HomeAssistant,
+    entry: ConfigEntry[Any],
+    kind: str,
+    placeholders: Mapping[str, str] | None,
+    data: Mapping[str, str] | None = None,
+) -> None:
+    """Raise the issue with these placeholders, or with ``None`` withdraw it; ``data`` is for its repair."""
     issue_id = f"{kind}_{entry.entry_id}"
     if placeholders is None:
         ir.async_delete_issue(hass, DOMAIN, issue_id)
@@ -37,8 +45,8 @@ def async_set(hass: HomeAssistant, entry: ConfigEntry[Any], kind: str, placehold
         hass,
         DOMAIN,
         issue_id,
-        data={"entry_id": entry.entry_id},
-        is_fixable=kind == METER_REPLACED,
+        data={"entry_id": entry.entry_id, **(data or {})},
+        is_fixable=kind in _FIXABLE,
         severity=ir.IssueSeverity.ERROR,
         translation_key=kind,
         translation_placeholders={"name": entry.title, **placeholders},

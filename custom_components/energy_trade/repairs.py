@@ -1,4 +1,4 @@
-"""Repairs that repair: confirm that the meter was replaced."""
+"""Repairs that repair: confirm that the meter was replaced, or that the operator has a new key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from homeassistant.components.repairs import ConfirmRepairFlow, RepairsFlow, Rep
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 
+from .const import CONF_OPERATOR_KEY
 from .coordinator import EnergyTradeConfigEntry
+from .operator import async_pin
 
 
 class MeterReplacedRepairFlow(ConfirmRepairFlow):
@@ -27,7 +29,27 @@ class MeterReplacedRepairFlow(ConfirmRepairFlow):
         return await super().async_step_confirm(user_input)
 
 
+class OperatorChangedRepairFlow(ConfirmRepairFlow):
+    """Trust the operator's key that the issue shows; not one that came after it."""
+
+    def __init__(self, entry: EnergyTradeConfigEntry, pin: dict[str, Any]) -> None:
+        super().__init__()
+        self._entry = entry
+        self._pin = pin
+
+    async def async_step_confirm(self, user_input: dict[str, str] | None = None) -> RepairsFlowResult:
+        """Remember the new key once the owner has confirmed, and go on."""
+        if user_input is not None:
+            async_pin(self.hass, self._entry, self._pin)
+            if self._entry.state is ConfigEntryState.LOADED:
+                await self._entry.runtime_data.coordinator.async_refresh()
+        return await super().async_step_confirm(user_input)
+
+
 async def async_create_fix_flow(hass: HomeAssistant, _issue_id: str, data: dict[str, Any] | None) -> RepairsFlow:
     """Return the flow that mends an issue."""
-    entry = hass.config_entries.async_get_entry(str((data or {}).get("entry_id")))
-    return ConfirmRepairFlow() if entry is None else MeterReplacedRepairFlow(entry)
+    known = data or {}
+    entry = hass.config_entries.async_get_entry(str(known.get("entry_id")))
+    if entry is None:
+        return ConfirmRepairFlow()
+    return OperatorChangedRepairFlow(entry, known) if CONF_OPERATOR_KEY in known else MeterReplacedRepairFlow(entry)

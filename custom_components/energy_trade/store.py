@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, override
 
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import HomeAssistantError
 from homeassistant.helpers.storage import Store
+from homeassistant.util.hass_dict import HassKey
 
 from .const import DOMAIN
 from .household.identity import Identity
@@ -50,14 +53,42 @@ class DurableStore[T: Mapping[str, Any]](Store[T]):
 
 
 class IdentityStore:
-    """The keys of all entries, by market and ledger. They outlive an entry: they own its money."""
+    """The keys of all entries, by market and ledger. They outlive an entry: they own its money.
+
+    There is one per system (``async_identities``): two flows that write at once would lose keys.
+    """
 
     def __init__(self, hass: HomeAssistant) -> None:
         self._store: DurableStore[dict[str, dict[str, str]]] = DurableStore(hass, f"{DOMAIN}.identities")
+        self._lock = asyncio.Lock()
 
     async def async_load(self, market: str, chain_id: int, ledger: str) -> Identity | None:
         """Return the keys for this market, if there are any."""
-        saved = (await self._store.async_load() or {}).get(_key(market, chain_id, ledger))
+        async with self._lock:
+            return await self._load(_key(market, chain_id, ledger))
+
+    async def async_load_or_create(self, info: MarketInfo) -> Identity:
+        """Return the keys for this market; new ones are on disk before they are returned."""
+        place = _place_of(info)
+        async with self._lock:
+            identity = await self._load(place)
+            if identity is None:
+                identity = Identity.generate()
+                await self._save(place, identity)
+            return identity
+
+    async def async_replace_meter(self, info: MarketInfo, known: Identity) -> Identity:
+        """Give the account a new meter key, unless that has happened since ``known`` was read."""
+        place = _place_of(info)
+        async with self._lock:
+            identity = await self._load(place)
+            if identity is None or identity.device_id == known.device_id:
+                identity = replace(known, meter_key=MeterKey.generate())
+                await self._save(place, identity)
+            return identity
+
+    async def _load(self, place: str) -> Identity | None:
+        saved = (await self._store.async_load() or {}).get(place)
         if saved is None:
             return None
         return Identity(
@@ -65,19 +96,22 @@ class IdentityStore:
             MeterKey.from_secret(read_bytes(saved, "meter_secret", 32)),
         )
 
-    async def async_load_or_create(self, info: MarketInfo) -> Identity:
-        """Return the keys for this market; new ones are on disk before they are returned."""
-        place = (info.market, info.domain.chain_id, info.domain.ledger)
-        if (known := await self.async_load(*place)) is not None:
-            return known
-        identity = Identity.generate()
-        saved = await self._store.async_load() or {}
+    async def _save(self, place: str, identity: Identity) -> None:
         secrets = {
             "account_secret": "0x" + identity.account_key.secret.hex(),
             "meter_secret": "0x" + identity.meter_key.secret.hex(),
         }
-        await self._store.async_save_durably({**saved, _key(*place): secrets})
-        return identity
+        saved = await self._store.async_load() or {}
+        await self._store.async_save_durably({**saved, place: secrets})
+
+
+_IDENTITIES: HassKey[IdentityStore] = HassKey(f"{DOMAIN}.identities")
+
+
+@callback
+def async_identities(hass: HomeAssistant) -> IdentityStore:
+    """Return the one store of this system's keys."""
+    return hass.data.setdefault(_IDENTITIES, IdentityStore(hass))
 
 
 class StateStore:
@@ -126,6 +160,10 @@ def market_wire(info: MarketInfo) -> dict[str, Any]:
         "chain": {"chain_id": info.domain.chain_id, "ledger": info.domain.ledger},
         "operator": {"account": info.operator_account, "public_key": "0x" + info.operator_public_key.hex()},
     }
+
+
+def _place_of(info: MarketInfo) -> str:
+    return _key(info.market, info.domain.chain_id, info.domain.ledger)
 
 
 def _key(market: str, chain_id: int, ledger: str) -> str:

@@ -133,7 +133,7 @@ class Community:
             self.ledger = Ledger(file, market_rules(self.config), LedgerConfig(), DOMAIN, clock)
             await stack.enter_async_context(self.ledger)
             self.services = support._services(self.config, clock, self.ledger, signatures)
-            hub = Hub(self.services, queue_max=1_000, clients_max=10)
+            hub = Hub(self.services, queue_max=1_000, clients_max=10, per_address_max=10)
             work = asyncio.gather(hub.run(), self.ledger.run())
             runner = web.AppRunner(
                 create_application(self.services, self.config.http, hub), shutdown_timeout=0.1, access_log=None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -17,6 +19,9 @@ from homeassistant.util.file import WriteError
 
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import Connection, EnergyTradeConfigEntry
+from custom_components.energy_trade.household.identity import Identity
+from custom_components.energy_trade.protocol.client import MarketInfo
+from custom_components.energy_trade.store import IdentityStore, async_identities
 from tests.component.community import INVITE
 from tests.component.rig import EXPORT_METER, IMPORT_METER, LIMITS, PRICES, Rig, agent_of, set_meters
 
@@ -180,12 +185,66 @@ async def test_a_meter_that_cannot_serve_is_named(rig: Rig, hass: HomeAssistant)
     shows(await rig.answer(flow, METERS), "policy")
 
 
-async def test_a_meter_that_is_registered_otherwise_is_named(rig: Rig) -> None:
-    flow = await rig.start_flow()
-    shows(await rig.answer(flow, METERS), "policy")
+async def test_a_home_that_comes_back_with_other_limits_gets_a_new_meter_key(rig: Rig, hass: HomeAssistant) -> None:
+    entry = await rig.join(money_micro=7_000_000)
+    for _ in range(2):
+        await rig.boundary("35600.200", "812.340")
+        await rig.delivered(entry)
+    account, old = entry.unique_id, agent_of(entry).identity.device_id
+    await hass.config_entries.async_remove(entry.entry_id)
+    flow = await rig.answer(await rig.start_flow(), METERS | {"import_limit_kw": 12})
+    done = await rig.answer(shows(flow, "policy"), PRICES)
+    again: EnergyTradeConfigEntry = done["result"]
+    await rig.live(again)
+    new = agent_of(again).identity.device_id
+    assert (again.unique_id, again.data["import_limit_w"]) == (account, 12_000)
+    assert new != old
+    assert rig.community.ledger.state.accounts[str(account)].meters == [old, new]
+    assert rig.community.ledger.state.meters[new].import_limit_w == 12_000
+    await rig.boundary("35600.300", "812.340")
+    await rig.delivered(again)
+    assert [reading.sequence for reading in await rig.community.readings(new)] == [1]
+    assert len(await rig.community.readings(old)) == 2
+
+
+async def test_a_new_meter_key_that_cannot_be_written_is_not_used(rig: Rig) -> None:
+    shows(await rig.answer(await rig.start_flow(), METERS), "policy")
     flow = await rig.start_flow()  # the first one was left: same keys, same meter
-    shows(await rig.answer(flow, METERS | {"import_limit_kw": 12}), "meter", base="meter_taken")
-    shows(await rig.answer(flow, METERS), "policy")
+    other = METERS | {"import_limit_kw": 12}
+    with patch("homeassistant.helpers.storage.Store._async_write_data", side_effect=WriteError("disk full")):
+        flow = shows(await rig.answer(flow, other), "meter", base="not_written")
+    assert len(rig.community.ledger.state.meters) == 1
+    shows(await rig.answer(flow, other), "policy")
+    assert len(rig.community.ledger.state.meters) == 2
+
+
+async def test_two_flows_at_once_use_the_same_keys(rig: Rig, hass: HomeAssistant) -> None:
+    for flow in await asyncio.gather(rig.start_flow(), rig.start_flow()):
+        shows(flow, "meter")
+    assert len(rig.community.ledger.state.members) == 1
+    ours = market_info(rig)
+    other = replace(ours, market="oak-street")
+    store = async_identities(hass)
+    assert async_identities(hass) is store
+    made = await asyncio.gather(*(store.async_load_or_create(info) for info in (ours, other, other)))
+    assert owner(made[1]) == owner(made[2])
+    assert owner(made[0]) != owner(made[1])
+    for info, identity in ((ours, made[0]), (other, made[1])):
+        kept = await IdentityStore(hass).async_load(info.market, info.domain.chain_id, info.domain.ledger)
+        assert kept is not None
+        assert owner(kept) == owner(identity), "it is on disk"
+    replaced = await asyncio.gather(*(store.async_replace_meter(other, made[1]) for _ in range(2)))
+    assert owner(replaced[0]) == owner(replaced[1])
+    assert replaced[0].account == made[1].account
+    assert replaced[0].device_id != made[1].device_id
+
+
+def owner(identity: Identity) -> tuple[str, int]:
+    return identity.account, identity.device_id
+
+
+def market_info(rig: Rig) -> MarketInfo:
+    return MarketInfo.from_wire(rig.community.services.views.market())
 
 
 async def test_a_registration_that_is_refused_is_explained(rig: Rig) -> None:

@@ -11,8 +11,15 @@ from homeassistant.helpers import issue_registry as ir
 from custom_components.energy_trade import issues
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import EnergyTradeConfigEntry
-from custom_components.energy_trade.repairs import MeterReplacedRepairFlow, async_create_fix_flow
+from custom_components.energy_trade.protocol.keys import AccountKey
+from custom_components.energy_trade.repairs import (
+    MeterReplacedRepairFlow,
+    OperatorChangedRepairFlow,
+    async_create_fix_flow,
+)
+from tests.component.community import Community
 from tests.component.rig import Rig, agent_of
+from tests.edge import support
 
 
 def raised(hass: HomeAssistant) -> set[str]:
@@ -109,3 +116,84 @@ async def test_a_community_that_began_anew_is_shown(
     assert rig.state(entry, "money_balance").state == "unavailable"
     await hass.config_entries.async_remove(entry.entry_id)
     assert raised(hass) == set()
+
+
+async def new_operator(community: Community, monkeypatch: pytest.MonkeyPatch) -> AccountKey:
+    """Let the coordinator go on with another key."""
+    await community.stop()
+    key = AccountKey.generate()
+    monkeypatch.setattr(support, "OPERATOR", key)
+    await community.start()
+    return key
+
+
+async def confirm_operator(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> dict[str, str]:
+    """Confirm the operator that the issue shows; return the words that it was shown with."""
+    issue_id = f"{issues.OPERATOR_CHANGED}_{entry.entry_id}"
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    assert issue is not None
+    assert issue.is_fixable
+    flow = await async_create_fix_flow(hass, issue_id, dict(issue.data or {}))
+    assert isinstance(flow, OperatorChangedRepairFlow)
+    flow.hass, flow.handler, flow.issue_id = hass, DOMAIN, issue_id
+    form = await flow.async_step_init()
+    assert form["type"] is FlowResultType.FORM
+    assert (await flow.async_step_confirm({}))["type"] is FlowResultType.CREATE_ENTRY
+    return dict(form["description_placeholders"] or {})
+
+
+async def test_an_unknown_operator_gets_nothing_until_the_owner_accepts_him(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.boundary("35600.000", "812.340")
+    await rig.boundary("35600.150", "812.340")
+    await rig.delivered(entry)
+    device_id, sequence = agent_of(entry).identity.device_id, rig.community.ledger.sequence
+    operator = await new_operator(rig.community, monkeypatch)
+    await rig.until(lambda: raised(hass) == {issues.OPERATOR_CHANGED})
+    assert await hass.config_entries.async_reload(entry.entry_id), "a restart accepts nobody"
+    assert raised(hass) == {issues.OPERATOR_CHANGED}
+    await rig.boundary("35600.300", "812.340")
+    await rig.boundary("35600.450", "812.340")
+    await hass.async_block_till_done()
+    assert len(agent_of(entry).outbox.readings()) == 2, "they are kept"
+    assert agent_of(entry).outbox.orders() == []
+    assert len(await rig.community.readings(device_id)) == 2
+    assert rig.community.ledger.sequence <= sequence + 1, "but for the closing of a gate"
+    assert agent_of(entry).info.operator_public_key != operator.public_key
+    words = await confirm_operator(hass, entry)
+    assert words["name"] == "Elm Street"
+    assert words["found"] == operator.address
+    assert words["known"] != operator.address
+    await rig.delivered(entry)
+    assert raised(hass) == set()
+    assert len(await rig.community.readings(device_id)) == 4
+    assert entry.data["operator_account"] == operator.address
+    assert await hass.config_entries.async_reload(entry.entry_id)
+    await rig.live(entry)
+    assert raised(hass) == set()
+
+
+async def test_the_operator_that_comes_after_the_accepted_one_is_shown_again(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await new_operator(rig.community, monkeypatch)
+    await rig.until(lambda: raised(hass) == {issues.OPERATOR_CHANGED})
+    await hass.config_entries.async_unload(entry.entry_id)
+    await new_operator(rig.community, monkeypatch)
+    assert (await confirm_operator(hass, entry))["found"] == first.address
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    assert raised(hass) == {issues.OPERATOR_CHANGED}
+
+
+async def test_an_entry_of_before_pins_the_operator_that_it_knows(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hass.config_entries.async_unload(entry.entry_id)
+    known = {key: value for key, value in entry.data.items() if not key.startswith("operator_")}
+    before = entry.data["operator_public_key"]
+    hass.config_entries.async_update_entry(entry, data=known)
+    await new_operator(rig.community, monkeypatch)
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.data["operator_public_key"] == before
+    assert raised(hass) == {issues.OPERATOR_CHANGED}

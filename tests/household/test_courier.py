@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from coordinator.household.agent import HouseholdAgent
+from coordinator.household.agent import CANCEL_SLACK_S, HouseholdAgent
 from coordinator.household.courier import Answer, deliver, line_up
 from coordinator.household.outbox import Outgoing
 from coordinator.household.reason import Refusal
 from coordinator.protocol.client import CoordinatorRefused, CoordinatorUnavailable
-from coordinator.protocol.messages import DeviceReceipt, Side
+from coordinator.protocol.messages import ZERO_HASH, DeviceReceipt, Order, Side
 
 from .world import DOMAIN, IDENTITY, INFO, INTERVAL_S, LIMITS, POLICY, START, Market, new_agent, run
 
@@ -206,6 +209,43 @@ def test_a_cancellation_is_carried_like_an_order() -> None:
     assert home.run() is None
     assert len(home.market.cancels) == 2, "the same one twice does no harm"
     assert len(home.agent.outbox) == 0
+
+
+class _Slow(Market):
+    """Takes an order, but answers only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def place_order(self, order: Order, signature: bytes) -> dict[str, Any]:
+        answer = await super().place_order(order, signature)
+        self.arrived.set()
+        await self.go_on.wait()
+        return answer
+
+
+async def test_what_was_taken_back_while_an_order_was_on_its_way_is_not_sent() -> None:
+    market = _Slow()
+    home = Delivery(market)
+    for start in (120, 180, 240):
+        assert isinstance(home.agent.place(START, START + start, Side.BUY, 10, 100_000), Outgoing)
+    delivery = asyncio.create_task(deliver(home.agent, market, home.save, START, home._note))
+    await market.arrived.wait()
+    home.agent.set_trading(START + 1, enabled=False)
+    market.go_on.set()
+    assert await delivery is None
+    assert market.calls == ["order"], "the second and third order are gone, the cancellation is not saved yet"
+    assert await deliver(home.agent, market, home.save, START + 2, home._note) is None
+    assert market.calls == ["order", "cancel"]
+    (cancel,) = market.cancels
+    assert cancel.order == ZERO_HASH
+    assert cancel.until == START + 1 + CANCEL_SLACK_S, "covers the order that was on its way"
+    assert len(home.agent.outbox) == 0
+
+
+def test_one_orders_cancellation_needs_no_slack() -> None:
+    assert new_agent().cancel(START, bytes([1]) * 32).message.to_wire()["until"] == START
 
 
 def test_without_a_listener_answers_are_just_gone() -> None:

@@ -58,6 +58,7 @@ def verdict(taken: Sample, last: Baseline | None = LAST, limits: HomeLimits = LI
         pytest.param(sample(35_600_010, clock_offset_s=61), "clock", id="clock ahead"),
         pytest.param(sample(35_600_010, clock_offset_s=-90), "clock", id="clock behind"),
         pytest.param(sample(35_600_010, seconds=0), "clock_back", id="the hour twice"),
+        pytest.param(sample(35_600_010, seconds=4), "clock_back", id="a moment later"),
         pytest.param(sample(35_600_010, seconds=-3_600), "clock_back", id="clock set back"),
         # import and export mapped the wrong way, or both gross: one connection carries only one at a time
         pytest.param(sample(35_600_390, 1_000_170), "both_directions", id="both at full"),

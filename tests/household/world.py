@@ -9,7 +9,7 @@ from coordinator.household.agent import HouseholdAgent
 from coordinator.household.identity import Identity
 from coordinator.household.policy import SurplusPolicy
 from coordinator.household.terms import HomeLimits
-from coordinator.metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading
+from coordinator.metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading, next_head
 from coordinator.protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
 from coordinator.protocol.keys import AccountKey, MeterKey, verify_account, verify_meter
 from coordinator.protocol.messages import Cancel, DeviceReceipt, Order, Reading
@@ -77,8 +77,11 @@ class Market:
 
     @property
     def head(self) -> Head | None:
-        last = max(self.readings, default=None)
-        return None if last is None else Head.of(self.readings[last], self.readings[last].digest(DOMAIN))
+        head, facts = None, MeterFacts(LIMITS.import_limit_w, LIMITS.export_limit_w)
+        for sequence in sorted(self.readings):
+            reading = self.readings[sequence]
+            head = next_head(head, reading, reading.digest(DOMAIN), facts)
+        return head
 
     async def place_order(self, order: Order, signature: bytes) -> dict[str, Any]:
         fault = self._before("order")

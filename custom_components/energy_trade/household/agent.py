@@ -27,6 +27,9 @@ from .terms import HomeLimits, gate_closes_at, is_open
 
 STATE_VERSION = 1
 DECISIONS_KEPT = 20
+CANCEL_SLACK_S = 60
+"""A cancellation of all covers what arrives this long after it was signed: an order may be on its way,
+for as long as a call may last. What waits behind it in the outbox is sent after its answer only."""
 
 
 class HouseholdAgent:
@@ -135,7 +138,8 @@ class HouseholdAgent:
             if order in (ZERO_HASH, about):
                 self.outbox.remove(item.key)
         number = self._next_number()
-        message = Cancel(self.identity.account, self.info.market, order, at, self.identity.salt(number))
+        until = at + CANCEL_SLACK_S if order == ZERO_HASH else at
+        message = Cancel(self.identity.account, self.info.market, order, until, self.identity.salt(number))
         signature = self.identity.account_key.sign(message.digest(self.info.domain))
         item = Outgoing(f"cancel:{number}", message, signature, at + self.info.horizon_s)
         self.outbox.add(item, self.version)

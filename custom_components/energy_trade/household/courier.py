@@ -83,6 +83,8 @@ async def deliver(
 
 async def _deliver_orders(agent: HouseholdAgent, client: Client, tell: OnAnswer) -> None:
     for item in agent.outbox.ready():
+        if item.key not in agent.outbox:
+            continue  # taken back while one before it was on its way, e.g. trading was switched off
         answer: Answer
         try:
             match item.message:

@@ -20,6 +20,9 @@ COARSE_STEP_WH = 1_000
 ROUNDING_WH = 1
 CLOCK_OFFSET_S_MAX = 60
 STALE_AFTER_S_MIN = 300
+READINGS_APART_S = 5
+"""The coordinator takes readings that are this far apart."""
+
 TOLERANCE_PERCENT, TOLERANCE_S, TOLERANCE_WH = 5, 5, 100
 """Fuses trip late, meters report some seconds late, registers step by up to 100 Wh (0.1 kWh)."""
 
@@ -109,8 +112,8 @@ def _time(sample: Sample, last: Baseline | None, interval_s: int) -> Iterator[Gu
             "clock",
             f"this home's clock is {sample.clock_offset_s} s off the coordinator's: set its clock",
         )
-    if last is not None and sample.at <= last.at:
-        yield GuardRefusal("clock_back", "the clock went back behind the last reading: waiting until it is past")
+    if last is not None and sample.at < last.at + READINGS_APART_S:
+        yield GuardRefusal("clock_back", "the last reading is ahead, or has just been taken: waiting until it is past")
     silence_s = sample.at - sample.reported_at
     if silence_s > max(interval_s, STALE_AFTER_S_MIN):
         yield GuardRefusal("stale", f"the meter was last heard {silence_s} s ago: check its connection")

@@ -9,7 +9,7 @@ from typing import Any
 from ..protocol.messages import ZERO_HASH, Reading
 from ..protocol.wire import read_bytes, read_int
 from .forecast import MeteredInterval
-from .guard import Baseline, Register, Sample, held
+from .guard import READINGS_APART_S, Baseline, Register, Sample, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class MeterState:
     def may_follow(self, reading: Reading) -> bool:
         """Tell whether a reading that waits can follow the chain's end."""
         return self.sequence == 0 or (
-            reading.timestamp > self.signed_at
+            reading.timestamp >= self.signed_at + READINGS_APART_S
             and reading.consumption_wh >= self.consumption_wh
             and reading.production_wh >= self.production_wh
         )
