@@ -17,14 +17,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
 from ..clock import Clock, SystemClock
 from ..household.agent import HouseholdAgent
 from ..household.courier import deliver, line_up
-from ..household.guard import GuardRefusal
+from ..household.guard import READINGS_APART_S, GuardRefusal
 from ..household.identity import Identity
 from ..household.policy import SurplusPolicy
 from ..household.terms import HomeLimits
@@ -83,12 +82,15 @@ class SimulatedHome:
             self.registers = Registers.from_dict(saved["registers"]).resumed(now)
         self._boundary = self.registers
         self._flow: Flow | None = None
+        self._saved = -1
         self._waiting = asyncio.Event()
 
     async def run(self) -> None:
         """Join, then sample the meter on time whether or not the coordinator answers."""
         await self._until_it_works(self._enter)
-        self._observe(self._world.clock.now())
+        now = self._world.clock.now()
+        if now + READINGS_APART_S <= interval_start(now, self._info.interval_s) + self._info.interval_s:
+            self._observe(now)  # else the boundary, which is what counts, would come too soon after it
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sample())
             group.create_task(self._carry())
@@ -99,11 +101,12 @@ class SimulatedHome:
         latest_s = max(READING_SPREAD_S, interval_s - self._info.gate_s - ORDER_MARGIN_S)
         boundary = interval_start(world.clock.now(), interval_s)
         while True:
-            boundary = max(boundary, interval_start(world.clock.now(), interval_s)) + interval_s
+            boundary = max(boundary + interval_s, interval_start(world.clock.now(), interval_s))
             await world.clock.sleep_until(boundary)
             reading_s = world.random.uniform(0, READING_SPREAD_S)
             await asyncio.sleep(reading_s)
             self._observe(boundary)
+            await self._save()
             await asyncio.sleep(world.random.uniform(reading_s, latest_s) - reading_s)
             self.agent.plan(world.clock.now())
             self._waiting.set()
@@ -159,12 +162,13 @@ class SimulatedHome:
             say(f"{self.home.name}: {blocked.message}")
 
     async def _save(self) -> None:
+        """Keep the home's state, and its energy of an interval once; nothing to do when it is kept."""
         version, flow, self._flow = self.agent.version, self._flow, None
-        state: dict[str, Any] = {
-            "agent": self.agent.to_dict(),
-            "registers": self.registers.to_dict(),
-        }
+        if version == self._saved and flow is None:
+            return
+        state = {"agent": self.agent.to_dict(), "registers": self.registers.to_dict()}
         await self._world.store.save(self._number, state, flow)
+        self._saved = max(self._saved, version)
         self.agent.saved(version)
 
     async def _until_it_works(self, call: Callable[[], Awaitable[None]]) -> None:

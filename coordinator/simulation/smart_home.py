@@ -110,7 +110,8 @@ class SmartHome:
 def missing_packages() -> list[str]:
     """Return what a real Home Assistant needs and this environment lacks."""
     needed = ("homeassistant", "hass_frontend", "aiomqtt", "iotcore", "bcrypt")
-    return [name for name in needed if importlib.util.find_spec(name) is None]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    return missing if INTEGRATION.exists() else [*missing, "custom_components/energy_trade of the source checkout"]
 
 
 async def start_smart_home(stack: AsyncExitStack, data: Path, ports: Ports, meter: DemoMeter, say: Say) -> SmartHome:

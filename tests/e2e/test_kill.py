@@ -50,6 +50,7 @@ horizon_s = 600
 reading_deadline_s = 600
 welcome_credit_micro = {welcome}
 orders_per_account_interval_max = 1000
+members_max = 20
 invite = "{invite}"
 """
 

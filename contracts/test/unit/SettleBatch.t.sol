@@ -385,6 +385,17 @@ contract SettleBatchTest is Community {
         );
     }
 
+    function testTheCapIsEachAccountsOwn() external {
+        TestOrder[] memory orders = new TestOrder[](3);
+        orders[0] = Batches.sell(ALICE, 10, PRICE, PRICE);
+        orders[1] = Batches.sell(CAROL, 20, PRICE, PRICE);
+        orders[2] = Batches.buy(BOB, 30, PRICE, PRICE);
+        orders[0].meteredWh = uint48(METERED_MAX_WH);
+        orders[1].meteredWh = uint48(METERED_MAX_WH);
+        settle(START, orders);
+        VM.assertEq(ledger.energyWhTotal(), 2 * METERED_MAX_WH - 30, "both minted the most");
+    }
+
     function testRefusesAnUnknownSide() external {
         TestOrder[] memory orders = trade(1);
         orders[0].side = 2;
