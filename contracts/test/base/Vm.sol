@@ -28,12 +28,10 @@ interface Vm {
     function etch(address target, bytes calldata code) external;
     function store(address target, bytes32 slot, bytes32 value) external;
     function setEvmVersion(string calldata version) external;
-    function assume(bool condition) external pure;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;
     function expectPartialRevert(bytes4 selector) external;
     function expectRevert() external;
-    function expectEmit() external;
     function expectEmit(address emitter) external;
     function recordLogs() external;
     function getRecordedLogs() external returns (Log[] memory);
@@ -93,7 +91,6 @@ interface Vm {
     function assertTrue(bool condition, string calldata why) external pure;
     function assertFalse(bool condition, string calldata why) external pure;
     function assertGe(uint256 left, uint256 right, string calldata why) external pure;
-    function assertLe(uint256 left, uint256 right, string calldata why) external pure;
 }
 
 /// @dev Where Foundry answers.

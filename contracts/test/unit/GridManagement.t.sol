@@ -46,6 +46,13 @@ contract GridManagementTest is Community {
         VM.assertFalse(_emergency(), "no flutter");
     }
 
+    function testAnEmergencyIsToldOnce() external {
+        _report(96_000, 100_000);
+        VM.recordLogs();
+        _report(97_000, 100_000);
+        VM.assertEq(VM.getRecordedLogs().length, 1, "only the metrics");
+    }
+
     function testRequestsAreCounted() external {
         _report(12_000, 10_000);
         VM.expectEmit(address(grid));

@@ -323,6 +323,8 @@ contract P2PTradingTest is Community {
         nativeTrading.fetchProceeds(address(seller));
         nativeTrading.fetchProceeds(carol);
         VM.assertEq(carol.balance, PAYMENT, "nothing lost");
+        VM.expectRevert(abi.encodeWithSelector(P2PTrading.ProceedsNone.selector, address(seller)));
+        nativeTrading.fetchProceeds(carol); // and nothing twice
     }
 
     /* HELP */
