@@ -38,6 +38,7 @@ horizon_s = 86400
 reading_deadline_s = {reading_deadline_s}
 invite = "{invite}"
 welcome_credit_micro = 1000000000
+members_max = 2000
 orders_per_account_interval_max = 1000
 orders_per_interval_max = 10000
 

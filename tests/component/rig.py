@@ -73,6 +73,7 @@ class Rig:
 
     async def boundary(self, consumption: str, production: str, *, exists: bool = True) -> int:
         """Let the meter report (or vanish) and the next boundary come; return its time."""
+        await self._quiet()
         now = int(time.time())
         at = now - now % INTERVAL_S + INTERVAL_S
         self.move_to(at - 1)
@@ -84,8 +85,17 @@ class Rig:
 
     async def boundary_as_it_is(self) -> None:
         """Let the next boundary come without a new report of the meter."""
+        await self._quiet()
         now = int(time.time())
         await self._pass(now - now % INTERVAL_S + INTERVAL_S)
+
+    async def _quiet(self) -> None:
+        """Let deliveries end before the clock jumps, or a request under way runs out of time with it."""
+        entries: list[EnergyTradeConfigEntry] = self.hass.config_entries.async_loaded_entries(DOMAIN)
+        deliveries = [entry.runtime_data.home._delivery for entry in entries]
+        waiting = [task for task in deliveries if task is not None and not task.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=1.0)  # during an outage they go on, pausing
 
     async def _pass(self, at: int) -> None:
         self.move_to(at)

@@ -178,8 +178,7 @@ async def test_orders_do_not_leave_a_home_that_is_switched_off(
     target = {"entity_id": entity_id}
     await rig.boundary("35600.000", "812.000")
     await rig.boundary("35600.100", "812.000")
-    await rig.delivered(entry)
-    assert len(rig.community.ledger.state.orders) == 1
+    await rig.until(lambda: open_orders(rig, entry) == 1)
     await hass.services.async_call("switch", "turn_off", target, blocking=True)
     assert rig.state(entry, "trading", "switch").state == "off"
     await rig.delivered(entry)
