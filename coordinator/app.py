@@ -8,46 +8,68 @@ time limit, so that a stuck part cannot keep the ledger from closing.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 from btclib_secp256k1 import recovery
 
-from .chain.deployment import Deployment, DeploymentError, LedgerTerms, ensure_deployed, load_deployment
-from .chain.devchain import DevChain, DevChainError
-from .chain.keys import KeyFileError, load_or_create_key
+from .chain.abi import interface
+from .chain.deployment import Deployment, ensure_deployed, load_deployment
+from .chain.devchain import DevChainError
+from .chain.keys import KeyFileError, load_or_create_key, sign_compact
+from .chain.networks import DeploymentError, network_of
 from .chain.observer import Observer
-from .chain.ports import BatchSettled, ChainEvent, Deposited, Effect, Mined, Mismatch, Report
+from .chain.ports import (
+    ChainEvent,
+    Deposited,
+    Effect,
+    FeesCollected,
+    IntervalCancelled,
+    IntervalCorrected,
+    Mined,
+    Mismatch,
+    Report,
+    WithdrawalRequested,
+    Withdrawn,
+)
 from .chain.rpc import Rpc
 from .chain.sender import Sender
 from .clock import Clock, SystemClock
 from .config import Config
-from .edge.answers import ChainAddresses, HealthAnswer, Operator
+from .edge.answers import ChainAddresses, ContractsAnswer, HealthAnswer, Operator
 from .edge.auth import Sessions
 from .edge.http import create_application
 from .edge.metrics import Metrics
+from .edge.routes import API
 from .edge.services import Services
 from .edge.signatures import Signatures
 from .edge.stream import Hub
-from .ledger import Committed, Ledger, LedgerConfig, LedgerError
+from .ledger import Committed, Ledger, LedgerConfig, LedgerError, Settler
 from .market.commands import (
+    AccountChange,
+    BookCancellation,
+    BookCorrection,
+    BookRequest,
+    BookWithdrawal,
     Command,
     ConfirmSettlement,
     CreditFunds,
+    EndWithdrawal,
     ExcludeFromSettlement,
     HaltTrading,
     ResumeTrading,
 )
 from .market.events import Rejected
 from .market.rules import ClearingRule, MarketRules
+from .premises import OPERATOR_KEY_FILE, StartError, chain_node, lock, metered_max_wh, staged, wanted_contracts
 from .protocol.keys import AccountKey
 from .protocol.typed_data import Domain
 from .views import LedgerViews
@@ -57,14 +79,10 @@ LEDGER_FILE = "ledger.sqlite"
 _HTTP_STOP_S = 5.0
 _TASKS_STOP_S = 10.0
 _LEDGER_STOP_S = 15.0
-_CHAIN_STOP_S = 15.0
 _RETRY_S = 1.0
 _REFUSED_ACCOUNT = re.compile(r"Account\w+\(account=(0x[0-9a-f]{40})[,)]")
+_NONCE_EXPECTED = re.compile(r"WithdrawalNonceInvalid\(.*\bexpected=(\d+)\)")
 _TRANSIENT = frozenset({"busy", "stopping", "storage_full", "storage_failed"})
-
-
-class StartError(Exception):
-    """The coordinator cannot start; the text says what to do."""
 
 
 FAILURES = (StartError, DeploymentError, DevChainError, KeyFileError, LedgerError)
@@ -93,14 +111,17 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        stack.callback(os.close, _lock(config.data))
-        operator = load_or_create_key(config.data / "operator.key")
-        rpc_url = await stack.enter_async_context(_chain(config, operator))
+        stack.callback(os.close, lock(config.data))
+        operator = load_or_create_key(config.data / OPERATOR_KEY_FILE)
+        rpc_url = await stack.enter_async_context(chain_node(config, operator))
         rpc = await stack.enter_async_context(Rpc(rpc_url))
-        deployment = await ensure_deployed(rpc, operator, config.data, _terms(config), clock.now())
+        deployment = await ensure_deployed(rpc, operator, config.data, wanted_contracts(config), clock.now())
+        if config.market.welcome_credit_micro and deployment.terms.currency is not None:
+            raise StartError(f"market.welcome_credit_micro: expected 0, for {deployment.terms.currency} is real money.")
         domain = Domain(deployment.chain_id, deployment.addresses.ledger)
-        ledger = Ledger(config.data / LEDGER_FILE, market_rules(config), _ledger_config(config), domain, clock)
-        await stack.enter_async_context(_staged("ledger", ledger, _LEDGER_STOP_S))
+        file, rules, settler = config.data / LEDGER_FILE, market_rules(config), _settler(operator)
+        ledger = Ledger(file, rules, _ledger_config(config), domain, clock, settler)
+        await stack.enter_async_context(staged("ledger", ledger, _LEDGER_STOP_S))
         parts = _Parts(config, clock, operator, deployment, domain, ledger)
         for effect, error in await ledger.outbox.failures_untold():
             await parts.failed(effect, error)
@@ -125,7 +146,7 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
             per_address_max=http.streams_per_address_max,
         )
         work = (ledger.run(), sender.run(), observer.run(), hub.run())
-        await stack.enter_async_context(_staged("tasks", _tasks(*work), _TASKS_STOP_S))
+        await stack.enter_async_context(staged("tasks", _tasks(*work), _TASKS_STOP_S))
         application = create_application(services, config.http, hub)
         url = await stack.enter_async_context(_listening(application, config))
         yield Coordinator(url, config, ledger, deployment, rpc_url, operator, invite, is_new)
@@ -137,13 +158,14 @@ async def resume_trading(config: Config, reason: str) -> str:
     The operator has looked and takes the responsibility: the reason stands in the log.
     """
     with ExitStack() as stack:
-        stack.callback(os.close, _lock(config.data))
+        stack.callback(os.close, lock(config.data))
         deployment = load_deployment(config.data)
         if deployment is None:
             raise StartError(f"{config.data} has no market: name the right --data.")
         domain = Domain(deployment.chain_id, deployment.addresses.ledger)
         file = config.data / LEDGER_FILE
-        async with Ledger(file, market_rules(config), _ledger_config(config), domain, SystemClock()) as ledger:
+        rules, settler = market_rules(config), _settler(load_or_create_key(config.data / OPERATOR_KEY_FILE))
+        async with Ledger(file, rules, _ledger_config(config), domain, SystemClock(), settler) as ledger:
             halted = ledger.state.halted
             result = await ledger.submit(ResumeTrading(reason))
             if isinstance(result, Rejected):
@@ -207,6 +229,8 @@ class _Parts:
             metrics=metrics,
             sign=self._sign,
             health=lambda: self._health(sender),
+            contracts=self._contracts(),
+            interface=interface,
         )
 
     async def mined(self, effect: Effect, mined: Mined) -> None:
@@ -225,12 +249,14 @@ class _Parts:
             await outbox.mark_done(effect.key, mined.block_number, mined.gas_used, mined.transaction)
 
     async def failed(self, effect: Effect, error: str) -> None:
-        """Do something about a settlement that can never happen: the ledger would promise what the chain refuses.
+        """Do something about what can never happen: the ledger would promise what the chain refuses.
 
-        An account that the contract refuses is left out and the others are settled again. Otherwise
-        trading stops.
+        A withdrawal's money is free again. In a settlement an account that the contract refuses is left out and
+        the others are settled again. Otherwise trading stops.
         """
         _log.error("the chain refused an effect for good", effect=effect.key, error=error)
+        if effect.kind == "relay_withdrawal":
+            await self._withdrawal_failed(effect, error)
         if effect.kind != "settle_batch":
             return
         reason = f"The contract refused {effect.key}: {error}"
@@ -243,15 +269,20 @@ class _Parts:
             _log.error("the account cannot be left out", account=named[1], reason=result.message)
         await self._halt(reason)
 
+    async def _withdrawal_failed(self, effect: Effect, error: str) -> None:
+        """Release the money; told again after a crash, it is free already."""
+        expected = _NONCE_EXPECTED.search(error)
+        account, number = str(effect.payload["withdrawal"]["account"]), int(effect.payload["number"])
+        await self._submit(EndWithdrawal(account, number, error, int(expected[1]) if expected is not None else None))
+
     async def seen(self, event: ChainEvent) -> None:
-        """Book money that came to or left an account on chain."""
-        if isinstance(event, BatchSettled):
-            return  # the observer compares it; the sender's own way confirms it
-        sign = 1 if isinstance(event, Deposited) else -1
-        command = CreditFunds(event.account, sign * event.money_micro, event.reference)
+        """Book what happened to accounts on chain, but for batches: the sender's own way confirms those."""
+        command = _booking(event)
+        if command is None:
+            return
         result = await self._submit(command)
         if isinstance(result, Rejected) and result.code != "duplicate_credit":
-            raise LedgerError(f"Money of {event.account} on chain cannot be booked ({result.message}).")
+            raise LedgerError(f"{command.reference} on chain cannot be booked ({result.message}).")
 
     async def reported(self, report: Report) -> None:
         """Stop trading when chain and ledger disagree."""
@@ -286,6 +317,21 @@ class _Parts:
             "currency_token": at.currency,
         }
 
+    def _contracts(self) -> ContractsAnswer:
+        made = self.deployment
+        return {
+            "chain_id": made.chain_id,
+            "network": network_of(made.chain_id).name,
+            "first_block": made.block_number + 1,
+            "genesis": made.genesis,
+            "currency": made.addresses.currency,
+            "domain_separator": "0x" + self.domain.separator().hex(),
+            "contracts": [
+                {"name": name, "address": address, "abi": f"{API}/contracts/{name}"}
+                for name, address in made.contracts.items()
+            ],
+        }
+
     def _operator(self) -> Operator:
         return {"account": self.operator.address, "public_key": "0x" + self.operator.public_key.hex()}
 
@@ -303,16 +349,29 @@ class _Parts:
         }
 
 
-def _terms(config: Config) -> LedgerTerms:
-    market = config.market
-    return LedgerTerms(
-        market=market.id,
-        interval_s=market.interval_s,
-        price_min_micro_per_kwh=market.price_min_micro_per_kwh,
-        price_max_micro_per_kwh=market.price_max_micro_per_kwh,
-        metered_max_wh=_metered_max_wh(config),
-        currency=config.chain.currency_token,
-    )
+type _Booking = CreditFunds | BookWithdrawal | BookRequest | BookCancellation | BookCorrection
+
+
+def _booking(event: ChainEvent) -> _Booking | None:
+    """Return the command that books what happened on chain, ``None`` when the market has nothing to do with it."""
+    match event:
+        case Deposited() | FeesCollected():
+            return CreditFunds(event.account, event.money_micro, event.reference)
+        case Withdrawn():
+            return BookWithdrawal(event.account, event.to, event.money_micro, event.reference)
+        case WithdrawalRequested():
+            return BookRequest(event.account, event.money_micro, event.available_at, event.reference)
+        case IntervalCancelled():
+            return BookCancellation(event.account, event.delivery_start, event.reference)
+        case IntervalCorrected():
+            changes = tuple(AccountChange(row.account, row.money_micro, row.energy_wh) for row in event.rows or ())
+            return BookCorrection(event.delivery_start, event.revision, changes, event.reference)
+        case _:
+            return None
+
+
+def _settler(operator: AccountKey) -> Settler:
+    return Settler(operator.address, partial(sign_compact, operator))
 
 
 def _ledger_config(config: Config) -> LedgerConfig:
@@ -321,36 +380,8 @@ def _ledger_config(config: Config) -> LedgerConfig:
         reading_deadline_s=config.market.reading_deadline_s,
         grid_node_id=config.chain.grid_node_id,
         grid_capacity_w=config.chain.grid_capacity_w,
-        metered_max_wh=_metered_max_wh(config),
+        metered_max_wh=metered_max_wh(config),
     )
-
-
-def _metered_max_wh(config: Config) -> int:
-    """Return the most that one account can produce in an interval; contract and ledger must agree on it."""
-    return config.market.power_max_w * config.market.interval_s // 3600
-
-
-def _lock(data: Path) -> int:
-    """Make the data directory and lock it; two coordinators would give one nonce twice."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = os.open(data / "coordinator.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise StartError(f"Another coordinator already runs with {data}: stop it, or name another --data.") from None
-    return lock
-
-
-@asynccontextmanager
-async def _chain(config: Config, operator: AccountKey) -> AsyncIterator[str]:
-    """Give the node's address: the configured one, or that of a local chain of our own."""
-    if config.chain.rpc_url is not None:
-        yield config.chain.rpc_url
-        return
-    local = DevChain(config.data / "chain", port=config.chain.dev_port, fund=[operator.address])
-    async with _staged("local chain", local, _CHAIN_STOP_S) as chain:
-        yield chain.url
 
 
 def _secret(path: Path) -> bytes:
@@ -383,20 +414,6 @@ def _write_private(path: Path, data: bytes) -> None:
     finally:
         os.close(handle)
     draft.replace(path)
-
-
-@asynccontextmanager
-async def _staged[T](name: str, part: AbstractAsyncContextManager[T], limit_s: float) -> AsyncIterator[T]:
-    """Enter a part, and leave it within a time limit."""
-    value = await part.__aenter__()
-    try:
-        yield value
-    finally:
-        try:
-            async with asyncio.timeout(limit_s):
-                await part.__aexit__(None, None, None)
-        except TimeoutError:
-            _log.error("a part did not stop in time", part=name, limit_s=limit_s)
 
 
 @asynccontextmanager

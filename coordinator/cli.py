@@ -62,6 +62,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         return made
 
     _add_serve(command("serve", "run the coordinator: market, ledger, chain, API and live page", _serve))
+    _add_deploy(command("deploy", "put the contracts on a chain; what it takes; what differs there", _deploy))
     _add_clear(command("clear", "clear case files and print the results as JSON", _clear))
     again = command("replay", "rebuild the state from the log; print its hash and what the log holds", _replay)
     _add_data(again)
@@ -89,6 +90,16 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="port to listen on, 0 for any (default 8787)")
     parser.add_argument("--rpc-url", metavar="URL", help="an existing chain node; without it a local one is started")
     parser.add_argument("--show-config", action="store_true", help="print the configuration without secrets and end")
+
+
+def _add_deploy(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument("--network", metavar="NAME", help="the network that the node must be of, see --list-networks")
+    parser.add_argument("--rpc-url", metavar="URL", help="the chain's node; without it the local chain is meant")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="send nothing; print the plan, its gas and its cost")
+    how.add_argument("--verify", action="store_true", help="compare the contracts there with this repository")
+    how.add_argument("--list-networks", action="store_true", help="print the networks that are known and end")
 
 
 def _add_clear(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +141,7 @@ def _load(options: argparse.Namespace) -> Config:
         "http.host": named.get("host"),
         "http.port": named.get("port"),
         "chain.rpc_url": named.get("rpc_url"),
+        "chain.network": named.get("network"),
     }
     try:
         return load(options.config, os.environ, overrides)
@@ -241,6 +253,16 @@ def _configure_logging() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=os.environ.get("ENERGY_TRADE_LOG", "INFO").upper(), force=True)
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from .deploy import list_networks, run
+
+    if options.list_networks:
+        return list_networks()
+    config = _load(options)
+    _configure_logging()
+    return asyncio.run(run(config, dry_run=options.dry_run, verify=options.verify))
 
 
 def _clear(options: argparse.Namespace) -> int:

@@ -20,7 +20,11 @@ from .protocol.units import ENERGY_WH_MAX, INTERVAL_S_ALLOWED, PRICE_MICRO_PER_K
 
 ENVIRONMENT_PREFIX = "ENERGY_TRADE_"
 BATCH_ORDERS_MAX = 800
-"""The most orders of one batch on a node of others: they take transactions up to 128 KiB, 153 bytes an order."""
+"""The most orders of one batch on a node of others: they take transactions up to 128 KiB, 159 bytes an order."""
+
+EXIT_DELAY_MAX_S = 7 * 86_400
+"""The longest exit delay that the ledger's contract takes."""
+_SETTLING_S = 3_600  # from the decision to the block, with time for a node that is gone
 
 _STRICT = ConfigDict(extra="forbid")
 _SECRET = {"secret": True}
@@ -28,6 +32,8 @@ _SECRET = {"secret": True}
 type _Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 type _Seconds = Annotated[int, Field(ge=1, le=30 * 86_400)]
 type _Price = Annotated[int, Field(ge=0, le=PRICE_MICRO_PER_KWH_MAX)]
+type _Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
+type _Delay = Annotated[int, Field(ge=0, le=30 * 86_400)]
 type _Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
@@ -101,16 +107,55 @@ class HttpConfig:
 class ChainConfig:
     """The chain: an existing node's ``rpc_url``, or ``None`` for a local one that is started.
 
+    ``network`` names the network that the node must be of (``contracts/networks.json``).
     ``dev_port`` is the local node's port, 0 for any free one. ``currency_token`` is the settlement
-    currency's contract (6 decimals); ``None`` makes play money. ``grid_node_id`` and
-    ``grid_capacity_w`` are what the grid contract is told about this microgrid.
+    currency's contract (6 decimals); ``None`` takes the network's, and makes play money on a local chain.
+    ``grid_node_id`` and ``grid_capacity_w`` are what the grid contract is told about this microgrid.
     """
 
     rpc_url: Annotated[str, Field(pattern=r"^https?://.+")] | None = None
-    currency_token: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")] | None = None
+    network: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")] | None = None
+    currency_token: _Address | None = None
     dev_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     grid_node_id: Annotated[int, Field(ge=0, lt=2**63)] = 1
     grid_capacity_w: _Count = 630_000
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class ContractsConfig:
+    """What a new ledger is made with for ever, and who holds the contracts' roles.
+
+    A seller answers for a shortfall up to ``shortfall_price_max_micro_per_kwh`` (``None``: the band's
+    highest price), a buyer for unused energy down to ``under_use_price_min_micro_per_kwh`` (``None``: zero,
+    within the band). ``exit_delay_s`` is how long a withdrawal without the operator waits; ``None`` is what
+    trades need to be settled. ``batch_rules`` has every batch checked against the compliance rules.
+    ``community`` gets what a settler who lied forfeits, who proves it gets ``bounty_micro``; a bond stays
+    ``bond_delay_s`` after notice. The accounts are addresses, ``None`` the operator's own, which only a local
+    chain takes for ``admin``, ``guardian`` and ``community``. The other delays are seconds between an act's
+    announcement and its execution; ``None`` takes the network's.
+    """
+
+    shortfall_price_max_micro_per_kwh: _Price | None = None
+    under_use_price_min_micro_per_kwh: _Price | None = None
+    fee_max_micro_per_kwh: _Price = 0
+    fee_account: _Address | None = None
+    exit_delay_s: Annotated[int, Field(ge=0, le=EXIT_DELAY_MAX_S)] | None = None
+    settle_within_s: Annotated[int, Field(ge=3_600, le=366 * 86_400)] = 30 * 86_400
+    batch_rules: bool = False
+    sequencer_uptime_feed: _Address | None = None
+    sequencer_grace_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
+    community: _Address | None = None
+    bounty_micro: Annotated[int, Field(ge=1, le=10**15)] = 25_000_000
+    bond_delay_s: Annotated[int, Field(ge=1, le=366 * 86_400)] = 30 * 86_400
+    admin: _Address | None = None
+    guardian: _Address | None = None
+    oracle: _Address | None = None
+    grid: _Address | None = None
+    compliance: _Address | None = None
+    admin_delay_s: _Delay | None = None
+    compliance_delay_s: _Delay | None = None
 
     __pydantic_config__ = _STRICT
 
@@ -123,6 +168,15 @@ class Config:
     market: MarketConfig = MarketConfig()
     http: HttpConfig = HttpConfig()
     chain: ChainConfig = ChainConfig()
+    contracts: ContractsConfig = ContractsConfig()
+
+    @property
+    def exit_delay_s(self) -> int:
+        """Seconds that a withdrawal without the operator waits: until every trade made before it is settled."""
+        if self.contracts.exit_delay_s is not None:
+            return self.contracts.exit_delay_s
+        market = self.market
+        return market.horizon_s + market.interval_s + market.reading_deadline_s + _SETTLING_S
 
     __pydantic_config__ = _STRICT
 
@@ -152,7 +206,7 @@ def parse(tree: Mapping[str, Any]) -> Config:
         config = _ADAPTER.validate_json(json.dumps(tree, default=str), strict=True)
     except ValidationError as error:
         raise ConfigError("\n".join(_sentences(error))) from error
-    if faults := [*_market_faults(config.market), *_chain_faults(config)]:
+    if faults := [*_market_faults(config.market), *_chain_faults(config), *_contract_faults(config)]:
         raise ConfigError("\n".join(faults))
     return config
 
@@ -256,6 +310,22 @@ def _chain_faults(config: Config) -> Iterator[str]:
         )
     if config.chain.currency_token is not None and config.market.welcome_credit_micro:
         yield "market.welcome_credit_micro: expected 0, for chain.currency_token names a real currency"
+
+
+def _contract_faults(config: Config) -> Iterator[str]:
+    market, contracts = config.market, config.contracts
+    low, high = market.price_min_micro_per_kwh, market.price_max_micro_per_kwh
+    for name in ("shortfall_price_max_micro_per_kwh", "under_use_price_min_micro_per_kwh"):
+        price = getattr(contracts, name)
+        if price is not None and not low <= price <= high:
+            yield f"contracts.{name}: expected a price in the band from {low} to {high}, was {price}"
+    if config.exit_delay_s > EXIT_DELAY_MAX_S:
+        yield (
+            f"market.horizon_s: trades need {config.exit_delay_s} s to be settled, a withdrawal waits at most"
+            f" {EXIT_DELAY_MAX_S} s for them: trade less far ahead, or set contracts.exit_delay_s"
+        )
+    if contracts.settle_within_s < (least := market.interval_s + market.reading_deadline_s):
+        yield f"contracts.settle_within_s: expected at least interval_s + reading_deadline_s = {least}"
 
 
 def _describe(section: Any, prefix: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ from .edge.answers import (
     ReceiptLine,
     Rule,
     TradeAnswer,
+    WithdrawalAnswer,
 )
 from .edge.errors import Refusal
 from .edge.services import MeterBinding
@@ -183,6 +184,21 @@ class LedgerViews:
             ],
         }
 
+    def withdrawal(self, account: str, digest: bytes) -> WithdrawalAnswer | None:
+        """Return the status of an account's latest signed withdrawal, ``None`` when it is another one."""
+        known = self.ledger.state.accounts.get(account)
+        found = known.withdrawal if known is not None else None
+        if found is None or found.digest != digest:
+            return None
+        return {
+            "withdrawal": "0x" + digest.hex(),
+            "number": found.number,
+            "status": found.stage,
+            "reason": found.reason,
+            "nonce": found.withdrawal.nonce,
+            "money_micro": found.withdrawal.money_micro,
+        }
+
     async def orders(self, address: str, limit: int) -> list[OrderAnswer]:
         """Return an account's newest orders."""
         return [
@@ -219,6 +235,7 @@ class LedgerViews:
             "body": found["body"],
             "proof": found["proof"],
             "receipts_root": found["receipts_root"],
+            "settlement": found["settlement"],
             "transaction": found["transaction"],
             "block_number": found["block_number"],
         }
@@ -234,6 +251,9 @@ class LedgerViews:
             "name": self.ledger.state.members[address].name,
             "money_micro": account.money_micro,
             "reserved_micro": account.reserved_micro,
+            "withdrawing_micro": account.withdrawing_micro,
+            "requested_micro": account.requested_micro,
+            "withdrawal_nonce": account.withdrawal_nonce,
             "energy_wh": account.energy_wh,
             "bought_wh": account.bought_wh,
             "sold_wh": account.sold_wh,

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from coordinator.app import LEDGER_FILE, Coordinator, StartError, resume_trading, running
+from coordinator.app import LEDGER_FILE, Coordinator, resume_trading, running
 from coordinator.chain.abi import contract
 from coordinator.chain.contracts import hexed
 from coordinator.chain.devchain import DevChain
@@ -28,6 +28,7 @@ from coordinator.config import Config, parse
 from coordinator.ledger.verify import verify
 from coordinator.market.commands import HaltTrading
 from coordinator.market.state import state_hash
+from coordinator.premises import StartError
 from coordinator.protocol.client import CoordinatorClient, CoordinatorRefused
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.messages import Side
@@ -100,7 +101,9 @@ def settings(folder: Path, **chain: Any) -> Config:
         "welcome_credit_micro": WELCOME_MICRO,
         "invite": INVITE,
     }
-    return parse({"data": str(folder / "data"), "http": {"port": 0}, "market": market, "chain": chain})
+    contracts = {"exit_delay_s": 0}
+    sections = {"http": {"port": 0}, "market": market, "chain": chain, "contracts": contracts}
+    return parse({"data": str(folder / "data"), **sections})
 
 
 @asynccontextmanager
@@ -214,6 +217,7 @@ async def test_chain_and_ledger_that_disagree_stop_trading(tmp_path: Path) -> No
         seller, _, start = await here.trade_once()
         await here.confirmed(start)
         await _corrupt(here, seller)
+        await _withdraw(here, seller, 1)  # the observer looks at accounts that something happens to
         second = await here.until("/readyz", lambda h: h["trading"] == "halted", limit_s=60)
         assert second["status"] == "halted"
         assert second["reason"]
@@ -226,7 +230,7 @@ async def test_an_interval_cancelled_on_chain_settles_without_its_owner(tmp_path
     async with street(config) as here:
 
         async def cancel(home: StreetHome, start: int) -> None:
-            await _act_on_chain(here, home, contract("EnergyLedger").encode("cancelInterval", start))
+            await _cancelled(here, home, start)
 
         await _trade_with_a_defector(here, cancel)
     assert verify(config.data / LEDGER_FILE).findings == []
@@ -239,8 +243,7 @@ async def test_money_withdrawn_before_its_settlement_leaves_only_its_owner_out(t
     async with street(config) as here:
 
         async def withdraw(home: StreetHome, _start: int) -> None:
-            call = contract("EnergyLedger").encode("withdraw", WELCOME_MICRO, home.account.address)
-            await _act_on_chain(here, home, call)
+            await _withdraw(here, home, WELCOME_MICRO)
 
         assert await _trade_with_a_defector(here, withdraw) == 0
     assert verify(config.data / LEDGER_FILE).findings == []
@@ -288,12 +291,31 @@ async def _trade_with_a_defector(here: Street, defect: Callable[[StreetHome, int
     return money_micro[2]
 
 
+async def _withdraw(here: Street, home: StreetHome, money_micro: int) -> None:
+    """Let a home take its money out by itself: nothing has to be waited for here."""
+    ledger = contract("EnergyLedger")
+    await _act_on_chain(here, home, ledger.encode("requestWithdrawal", money_micro))
+    await _act_on_chain(here, home, ledger.encode("withdraw", money_micro, home.account.address))
+
+
+async def _cancelled(here: Street, home: StreetHome, start: int) -> None:
+    """Use the home's interval up, as ``cancelInterval`` does before the delivery: the chain's clock is a day ahead."""
+    deployment = here.coordinator.deployment
+    index = (start - deployment.genesis) // deployment.terms.interval_s
+    place, word = await _word(here, home)
+    changed = word >> 120 << 120 | index << 96 | 1
+    async with Rpc(here.coordinator.rpc_url) as rpc:
+        values = deployment.addresses.ledger, place, hexed(changed.to_bytes(32))
+        await rpc.call("anvil_setStorageAt", *values)
+
+
 async def _act_on_chain(here: Street, home: StreetHome, calldata: bytes) -> None:
     """Let a home make a transaction of its own with the ledger contract."""
     deployment = here.coordinator.deployment
     call = Call(deployment.addresses.ledger, calldata)
-    signed = sign(home.account, deployment.chain_id, 0, call, 300_000, Fees(10**9, 10**9))
     async with Rpc(here.coordinator.rpc_url) as rpc:
+        nonce = int(await rpc.call("eth_getTransactionCount", home.account.address, "latest"), 16)
+        signed = sign(home.account, deployment.chain_id, nonce, call, 300_000, Fees(10**9, 10**9))
         await rpc.call("anvil_setBalance", home.account.address, hex(10**18))
         await rpc.call("eth_sendRawTransaction", hexed(signed.raw))
         async with asyncio.timeout(10):
@@ -320,20 +342,22 @@ async def test_a_failed_settlement_that_nobody_was_halted_for_halts_at_the_start
 
 
 async def _corrupt(here: Street, home: StreetHome) -> None:
-    """Change the account's word in the ledger contract by brute force."""
+    """Give the account a unit of money by brute force."""
+    place, word = await _word(here, home)
+    async with Rpc(here.coordinator.rpc_url) as rpc:
+        values = here.coordinator.deployment.addresses.ledger, place, hexed((word ^ 1 << 120).to_bytes(32))
+        await rpc.call("anvil_setStorageAt", *values)
+
+
+async def _word(here: Street, home: StreetHome) -> tuple[str, int]:
+    """Return the account's word in the ledger contract and where it is, wherever the compiler put its mapping."""
     ledger = here.coordinator.deployment.addresses.ledger
-    energy_wh, money_micro = await _on_chain(here, home)
     async with Rpc(here.coordinator.rpc_url) as rpc:
         for slot in range(16):
-            key = bytes.fromhex(home.account.address[2:]).rjust(32, b"\0") + slot.to_bytes(32)
-            place = hexed(keccak256(key))
-            word = bytes.fromhex((await rpc.call("eth_getStorageAt", ledger, place, "latest"))[2:])
-            if any(word):
-                for bit in (8, 120, 200, 240):  # wherever the two columns are
-                    changed = (int.from_bytes(word) ^ 1 << bit).to_bytes(32)
-                    await rpc.call("anvil_setStorageAt", ledger, place, hexed(changed))
-                    if await _on_chain(here, home) != (energy_wh, money_micro):
-                        return
+            place = hexed(keccak256(bytes.fromhex(home.account.address[2:]).rjust(32, b"\0") + slot.to_bytes(32)))
+            word = int(await rpc.call("eth_getStorageAt", ledger, place, "latest"), 16)
+            if word:
+                return place, word
     raise AssertionError("the account's word was not found")
 
 
@@ -417,3 +441,28 @@ async def test_a_ledger_that_fails_ends_the_coordinator(tmp_path: Path) -> None:
 
 async def _fail(_works: Any) -> None:
     raise RuntimeError("a fault for the test")
+
+
+async def test_the_contracts_are_published_with_their_interfaces(tmp_path: Path) -> None:
+    async with street(settings(tmp_path)) as here, Rpc(here.coordinator.rpc_url) as rpc:
+        told = await here.get("/api/v1/contracts")
+        made = here.coordinator.deployment
+        assert (told["network"], told["chain_id"], told["genesis"]) == ("local", made.chain_id, made.genesis)
+        assert {place["name"]: place["address"] for place in told["contracts"]} == made.contracts
+        assert told["currency"] == made.addresses.currency
+        separator = {"to": made.addresses.ledger, "data": hexed(contract("EnergyLedger").encode("domainSeparator"))}
+        assert await rpc.call("eth_call", separator, "latest") == told["domain_separator"]
+        for place in told["contracts"]:
+            shown = await here.get(place["abi"])
+            assert shown["address"] == place["address"]
+            names = {entry["name"] for entry in shown["abi"] if entry["type"] == "function"}
+            assert names == set(contract(place["name"]).functions)
+
+
+async def test_real_money_is_given_to_nobody(tmp_path: Path) -> None:
+    async with street(settings(tmp_path)) as here:
+        currency, rpc_url = here.coordinator.deployment.addresses.currency, here.coordinator.rpc_url
+        config = settings(tmp_path / "other", rpc_url=rpc_url)
+        real = replace(config, chain=replace(config.chain, currency_token=currency))
+        with pytest.raises(StartError, match=f"welcome_credit_micro: expected 0, for {currency} is real money"):
+            await _start(real)

@@ -36,6 +36,21 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"chain": {"currency_token": "0x" + "11" * 20}, "market": {"welcome_credit_micro": 1}},
         "market.welcome_credit_micro: expected 0",
     ),
+    ({"chain": {"network": "Main Net"}}, "chain.network: should match pattern"),
+    ({"contracts": {"admin": "0x12"}}, "contracts.admin: should match pattern"),
+    ({"contracts": {"exit_delay_s": 604_801}}, "contracts.exit_delay_s: should be less than or equal to 604800"),
+    (
+        {"contracts": {"under_use_price_min_micro_per_kwh": 1_000_001}},
+        "contracts.under_use_price_min_micro_per_kwh: expected a price in the band from 0 to 1000000, was 1000001",
+    ),
+    (
+        {"market": {"horizon_s": 600_000}},
+        "market.horizon_s: trades need 608100 s to be settled, a withdrawal waits at most 604800 s for them",
+    ),
+    (
+        {"contracts": {"settle_within_s": 3_600}},
+        "contracts.settle_within_s: expected at least interval_s + reading_deadline_s = 4500",
+    ),
 ]
 
 
@@ -48,6 +63,11 @@ def test_a_fault_is_told_by_its_key(tree: dict[str, Any], sentence: str) -> None
     with pytest.raises(ConfigError) as told:
         parse(tree)
     assert sentence in str(told.value)
+
+
+def test_a_withdrawal_waits_until_all_trades_before_it_are_settled() -> None:
+    assert parse({}).exit_delay_s == 129_600 + 900 + 3_600 + 3_600
+    assert parse({"contracts": {"exit_delay_s": 7}, "market": {"horizon_s": 600_000}}).exit_delay_s == 7
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -1,157 +1,58 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
-import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
-import {SignedMath} from "@openzeppelin/contracts/utils/math/SignedMath.sol";
 
+import {ICompliance} from "./interfaces/ICompliance.sol";
 import {IEnergyLedger} from "./interfaces/IEnergyLedger.sol";
+import {Accounts} from "./ledger/Accounts.sol";
+import {Cashier} from "./ledger/Cashier.sol";
+import {Corrections} from "./ledger/Corrections.sol";
+import {Mandates} from "./ledger/Mandates.sol";
 import {CompactSignature} from "./libraries/CompactSignature.sol";
 import {OrderHash, OrderHasher} from "./libraries/OrderHash.sol";
 import {AccountWord, AccountWordLibrary} from "./types/AccountWord.sol";
 import {OrderRow, OrderRowLibrary} from "./types/OrderRow.sol";
 
-/// @title EnergyLedger
-contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTransient {
+/// @title EnergyLedger: settles a community's trades
+/// @dev Words and windows are in `ledger/Accounts.sol`, money's ways in and out in
+/// `ledger/Cashier.sol`.
+contract EnergyLedger is Cashier, Mandates, Corrections {
+    using SafeCast for int256;
     using SafeCast for uint256;
-    using SafeERC20 for IERC20;
 
-    /// @dev An account's only slot.
-    struct Account {
-        AccountWord word;
-    }
-
-    /// @dev What changes for the whole ledger, in one word.
-    struct Totals {
-        address energyToken;
-        bool paused;
-        uint88 energyWh;
-    }
-
-    /// @dev A batch while it is settled: what its rows share, the row before, and the sums.
+    /// @dev A batch while it is settled: what its rows share, the row before, and the sums. Its words'
+    /// places are known to `_settleUsual`.
     struct Batch {
         OrderHasher hasher;
-        uint256 interval; // its epoch and bit, where an account's word has them
-        address account;
+        uint256 index;
+        int256 priceMin;
+        int256 priceMax;
+        uint256 meteredMaxWh;
+        uint256 account;
         bytes32 digest;
-        uint256 accountMintedWh;
-        int256 boughtWh;
-        int256 soldWh;
+        uint256 accountWh; // what its rows minted so far, and above 128 bits what mandated ones traded
+        uint256 bought; // executed and metered Wh, each in its lane
         int256 paidMicro;
+        uint256 sold;
         int256 receivedMicro;
-        uint256 mintedWh;
-        uint256 burnedWh;
+        uint256 deliveryStart;
     }
 
     uint256 private constant _BUY = 0;
     uint256 private constant _SELL = 1;
     int256 private constant _WH_PER_KWH = 1000;
-    uint256 private constant _INTERVAL_MAX_S = 1 hours;
-    int256 private constant _PRICE_ABSOLUTE_MAX = 1e12;
+    uint256 private constant _CANCEL_AHEAD_MAX = 48;
+    uint256 private constant _ENERGY_MAX = type(uint48).max;
+    /// @dev A row's executed and metered energy, each with 48 free bits above it: lanes in which the
+    /// energies of up to 2^48 rows add up side by side.
+    uint256 private constant _LANES = 0xffffffffffff000000000000ffffffffffff0000000000000000;
 
-    /* IMMUTABLES */
-
-    /// @inheritdoc IEnergyLedger
-    address public immutable currency;
-    /// @inheritdoc IEnergyLedger
-    bytes32 public immutable marketHash;
-    /// @inheritdoc IEnergyLedger
-    uint256 public immutable intervalS;
-    /// @inheritdoc IEnergyLedger
-    uint256 public immutable genesis;
-    /// @inheritdoc IEnergyLedger
-    int256 public immutable priceMin;
-    /// @inheritdoc IEnergyLedger
-    int256 public immutable priceMax;
-    /// @inheritdoc IEnergyLedger
-    uint256 public immutable meteredMaxWh;
-
-    /* STORAGE */
-
-    mapping(address account => Account) private _accounts;
-    Totals private _totals;
-
-    /// @inheritdoc IEnergyLedger
-    string public market;
-
-    /// @param authority OpenZeppelin AccessManager that knows the roles
-    /// @param market_ the market's id
-    /// @param intervalS_ seconds of a delivery interval, at most an hour
-    /// @param genesis_ UTC second of interval 0, a multiple of the interval
-    /// @param currency_ settlement token; its smallest unit is the money unit
-    /// @param priceMin_ lowest price, 1e-6 currency per kWh
-    /// @param priceMax_ highest price, 1e-6 currency per kWh
-    /// @param meteredMaxWh_ most that one account can produce in an interval
-    constructor(
-        address authority,
-        string memory market_,
-        uint256 intervalS_,
-        uint256 genesis_,
-        address currency_,
-        int256 priceMin_,
-        int256 priceMax_,
-        uint256 meteredMaxWh_
-    ) EIP712("Energy Trade", "1") AccessManaged(authority) {
-        if (bytes(market_).length == 0) revert ConfigurationInvalid("market");
-        if (intervalS_ == 0 || intervalS_ > _INTERVAL_MAX_S) {
-            revert ConfigurationInvalid("intervalS");
-        }
-        if (genesis_ % intervalS_ != 0) revert ConfigurationInvalid("genesis");
-        if (currency_.code.length == 0) revert ConfigurationInvalid("currency");
-        if (priceMin_ < -_PRICE_ABSOLUTE_MAX || priceMin_ > priceMax_) {
-            revert ConfigurationInvalid("priceMin");
-        }
-        if (priceMax_ > _PRICE_ABSOLUTE_MAX) revert ConfigurationInvalid("priceMax");
-        if (meteredMaxWh_ == 0 || meteredMaxWh_ > type(uint48).max) {
-            revert ConfigurationInvalid("meteredMaxWh");
-        }
-        market = market_;
-        marketHash = keccak256(bytes(market_));
-        intervalS = intervalS_;
-        genesis = genesis_;
-        currency = currency_;
-        priceMin = priceMin_;
-        priceMax = priceMax_;
-        meteredMaxWh = meteredMaxWh_;
-    }
+    constructor(address authority, Terms memory terms) Accounts(authority, terms) {}
 
     modifier onlyEnergyToken() {
-        if (msg.sender != _totals.energyToken) revert EnergyTokenOnly(msg.sender);
+        if (msg.sender != energyToken) revert EnergyTokenOnly(msg.sender);
         _;
-    }
-
-    /* MONEY */
-
-    /// @inheritdoc IEnergyLedger
-    function deposit(uint256 moneyMicro) external nonReentrant returns (uint256) {
-        return _deposit(msg.sender, moneyMicro);
-    }
-
-    /// @inheritdoc IEnergyLedger
-    function depositFor(address account, uint256 moneyMicro)
-        external
-        nonReentrant
-        returns (uint256)
-    {
-        if (account == address(0)) revert RecipientInvalid(account);
-        return _deposit(account, moneyMicro);
-    }
-
-    /// @inheritdoc IEnergyLedger
-    function withdraw(uint256 moneyMicro, address to) external nonReentrant {
-        if (moneyMicro == 0) revert AmountZero();
-        if (to == address(0) || to == address(this)) revert RecipientInvalid(to);
-        Account storage slot = _accounts[msg.sender];
-        AccountWord word = slot.word;
-        uint256 held = word.moneyMicro();
-        if (moneyMicro > held) revert AccountMoneyInsufficient(msg.sender, held, moneyMicro);
-        slot.word = _pack(msg.sender, word.energyWh(), held - moneyMicro, word.replay());
-        emit Withdrawn(msg.sender, to, moneyMicro);
-        IERC20(currency).safeTransfer(to, moneyMicro);
     }
 
     /* SETTLEMENT */
@@ -162,34 +63,43 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
         bytes32 readingsRoot,
         bytes32 receiptsRoot,
         bytes calldata rows
-    ) external nonReentrant restricted {
+    ) external nonReentrant {
         Totals memory totals = _totals;
+        if (msg.sender != totals.settler) revert SettlerOnly(msg.sender);
         if (totals.paused) revert TradingPaused();
         Batch memory batch = _open(deliveryStart);
         _settleRows(batch, rows);
-        if (batch.soldWh != batch.boughtWh || batch.receivedMicro != batch.paidMicro) {
-            revert BatchUnbalanced(
-                batch.soldWh - batch.boughtWh, batch.receivedMicro - batch.paidMicro
-            );
-        }
-        _totals.energyWh = (totals.energyWh + batch.mintedWh - batch.burnedWh).toUint88();
+        uint256 feesMicro_ = _checkBalanced(batch);
+        _addToTotals(totals, batch, feesMicro_);
         emit BatchSettled(
-            deliveryStart,
-            keccak256(rows),
-            readingsRoot,
-            receiptsRoot,
-            uint256(batch.boughtWh),
-            SignedMath.abs(batch.paidMicro),
-            batch.mintedWh,
-            batch.burnedWh
+            deliveryStart, keccak256(rows), readingsRoot, receiptsRoot, _sums(batch, feesMicro_)
         );
+        if (totals.batchRules) ICompliance(compliance).afterBatch(deliveryStart, rows);
     }
 
     /// @inheritdoc IEnergyLedger
     function cancelInterval(uint64 deliveryStart) external nonReentrant {
-        _useInterval(msg.sender, deliveryStart);
+        _checkCancellable(deliveryStart);
+        _use(msg.sender, _indexOf(deliveryStart));
         emit IntervalCancelled(msg.sender, deliveryStart);
     }
+
+    /// @inheritdoc IEnergyLedger
+    function cancelIntervals(uint64 firstStart, uint96 intervals) external nonReentrant {
+        uint64 start = firstStart;
+        for (; intervals != 0; intervals >>= 1) {
+            if (intervals & 1 != 0) {
+                _checkCancellable(start);
+                if (!_isUsed(msg.sender, start)) {
+                    _use(msg.sender, _indexOf(start));
+                    emit IntervalCancelled(msg.sender, start);
+                }
+            }
+            start += uint64(intervalS);
+        }
+    }
+
+    /* WHO MAY DO WHAT */
 
     /// @inheritdoc IEnergyLedger
     function setPaused(bool stop) external restricted {
@@ -197,16 +107,38 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
         emit PausedSet(stop);
     }
 
-    /* ENERGY */
+    /// @inheritdoc IEnergyLedger
+    function setSettler(address newSettler) external restricted {
+        _totals.settler = newSettler;
+        emit SettlerSet(newSettler);
+    }
+
+    /// @inheritdoc IEnergyLedger
+    function setCompliance(address newCompliance, bool newBatchRules) external restricted {
+        bool none = newCompliance == address(0);
+        if (none ? newBatchRules : newCompliance.code.length == 0) {
+            revert ComplianceInvalid(newCompliance);
+        }
+        compliance = newCompliance;
+        _totals.batchRules = newBatchRules;
+        emit ComplianceSet(newCompliance, newBatchRules);
+    }
 
     /// @inheritdoc IEnergyLedger
     function setEnergyToken(address token) external restricted {
-        if (token.code.length == 0 || _totals.energyToken != address(0)) {
-            revert EnergyTokenInvalid(token);
-        }
-        _totals.energyToken = token;
+        if (token.code.length == 0 || energyToken != address(0)) revert EnergyTokenInvalid(token);
+        energyToken = token;
         emit EnergyTokenSet(token);
     }
+
+    /// @inheritdoc IEnergyLedger
+    function setAccountFlags(address account, uint8 flags) external {
+        if (msg.sender != compliance) revert ComplianceOnly(msg.sender);
+        _setFlags(account, flags);
+        emit AccountFlagsSet(account, flags);
+    }
+
+    /* ENERGY */
 
     /// @inheritdoc IEnergyLedger
     function moveEnergy(address from, address to, uint256 energyWh)
@@ -215,19 +147,19 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
         onlyEnergyToken
     {
         _takeEnergy(from, energyWh);
-        _giveEnergy(to, energyWh);
+        _addEnergy(to, energyWh);
     }
 
     /// @inheritdoc IEnergyLedger
     function mintEnergy(address account, uint256 energyWh) external nonReentrant onlyEnergyToken {
-        _giveEnergy(account, energyWh);
-        _totals.energyWh += energyWh.toUint88();
+        _addEnergy(account, energyWh);
+        _totals.energyWh = (uint256(_totals.energyWh) + energyWh).toUint40();
     }
 
     /// @inheritdoc IEnergyLedger
     function burnEnergy(address account, uint256 energyWh) external nonReentrant onlyEnergyToken {
         _takeEnergy(account, energyWh);
-        _totals.energyWh -= energyWh.toUint88();
+        _totals.energyWh -= uint40(energyWh); // an account holds no more than all
     }
 
     /// @inheritdoc IEnergyLedger
@@ -236,20 +168,10 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
         nonReentrant
         onlyEnergyToken
     {
-        _useInterval(account, deliveryStart);
+        _use(account, _indexOf(deliveryStart));
     }
 
     /* VIEWS */
-
-    /// @inheritdoc IEnergyLedger
-    function accountOf(address account)
-        external
-        view
-        returns (uint256 energyWh, uint256 moneyMicro, uint256 epoch, uint256 usedIntervals)
-    {
-        AccountWord word = _accounts[account].word;
-        return (word.energyWh(), word.moneyMicro(), word.epoch(), word.usedIntervals());
-    }
 
     /// @inheritdoc IEnergyLedger
     function orderDigest(
@@ -265,18 +187,18 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
     }
 
     /// @inheritdoc IEnergyLedger
-    function domainSeparator() external view returns (bytes32) {
-        return _domainSeparatorV4();
-    }
-
-    /// @inheritdoc IEnergyLedger
     function energyWhTotal() external view returns (uint256) {
         return _totals.energyWh;
     }
 
     /// @inheritdoc IEnergyLedger
-    function energyToken() external view returns (address) {
-        return _totals.energyToken;
+    function settler() external view returns (address) {
+        return _totals.settler;
+    }
+
+    /// @inheritdoc IEnergyLedger
+    function batchRules() external view returns (bool) {
+        return _totals.batchRules;
     }
 
     /// @inheritdoc IEnergyLedger
@@ -284,17 +206,20 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
         return _totals.paused;
     }
 
-    /* INTERNAL: SETTLEMENT */
+    /* INTERNAL: ROWS */
 
-    /// @dev Check that the delivery is over, and prepare what its rows share.
-    function _open(uint256 deliveryStart) private view returns (Batch memory batch) {
-        batch.interval = _intervalOf(deliveryStart);
-        uint256 overAt = deliveryStart + intervalS;
-        if (block.timestamp < overAt) revert DeliveryNotOver(deliveryStart, overAt);
+    /// @dev What a batch's rows share.
+    function _open(uint64 deliveryStart) internal view returns (Batch memory batch) {
         batch.hasher = OrderHash.prepare(_domainSeparatorV4(), marketHash, deliveryStart);
+        batch.index = _deliveredIndexOf(deliveryStart);
+        batch.priceMin = _priceMin;
+        batch.priceMax = _priceMax;
+        batch.meteredMaxWh = _meteredMaxWh;
+        batch.digest = bytes32(type(uint256).max); // refuses account 0, which seems to stand already
+        batch.deliveryStart = deliveryStart;
     }
 
-    function _settleRows(Batch memory batch, bytes calldata rows) private {
+    function _settleRows(Batch memory batch, bytes calldata rows) internal {
         if (rows.length == 0 || rows.length % OrderRowLibrary.LENGTH != 0) {
             revert BatchLengthInvalid(rows.length);
         }
@@ -303,176 +228,239 @@ contract EnergyLedger is IEnergyLedger, EIP712, AccessManaged, ReentrancyGuardTr
             cursor := rows.offset
         }
         uint256 end = cursor + rows.length;
+        OrderHasher hasher = batch.hasher;
         while (cursor < end) {
-            _settleRow(batch, OrderRow.wrap(cursor));
+            OrderRow row = OrderRow.wrap(cursor);
             unchecked {
                 cursor += OrderRowLibrary.LENGTH;
             }
-        }
-    }
-
-    /// @dev Check that the row stands in its place and its owner signed it, execute it and book it.
-    function _settleRow(Batch memory batch, OrderRow row) private {
-        address account = row.account();
-        bytes32 digest = batch.hasher.digest(row);
-        uint256 interval; // only an account's first row asks for it
-        if (account != batch.account) {
-            if (account < batch.account) revert RowAccountNotAscending(account);
-            batch.account = account;
-            batch.accountMintedWh = 0;
-            interval = batch.interval;
-        } else if (digest <= batch.digest) {
-            revert RowOrderNotAscending(account, digest);
-        }
-        batch.digest = digest;
-        if (!CompactSignature.isBy(account, digest, row.r(), row.vs())) {
-            revert RowSignatureInvalid(account, digest);
-        }
-        (int256 energyWh, int256 moneyMicro) = _execute(batch, row, digest);
-        _book(account, interval, energyWh, moneyMicro);
-    }
-
-    /// @dev Check an order's execution against what was signed and add it to its side's sums; return
-    /// what changes for the account. A buyer pays the value and keeps what it bought and did not
-    /// use; a seller receives it and keeps what it produced and did not sell.
-    ///
-    /// Each trade's value was rounded down by less than one, so the exact value is at least `value`
-    /// and below `value + trades`. Nothing overflows: |value|, |limit| <= 2^63 and energies < 2^48.
-    function _execute(Batch memory batch, OrderRow row, bytes32 digest)
-        private
-        view
-        returns (int256 energyWh, int256 moneyMicro)
-    {
-        uint256 amounts = row.amounts();
-        int256 executedWh = int256(uint256(uint48(amounts >> 160)));
-        int256 meteredWh = int256(uint256(uint48(amounts >> 112)));
-        int256 value = int64(uint64(amounts >> 48));
-        unchecked {
-            int256 high = value + int256(uint256(uint16(amounts >> 32))); // trades
-            // Less one, zero is the largest number: each comparison refuses zero and too much.
-            if (uint256(executedWh) - 1 >= amounts >> 208) {
-                revert RowExecutedInvalid(digest, uint256(executedWh), amounts >> 208);
-            }
-            if (uint256(high - value) - 1 >= uint256(executedWh)) {
-                revert RowTradesInvalid(digest, uint256(high - value), uint256(executedWh));
-            }
-            if (
-                value * _WH_PER_KWH > executedWh * priceMax
-                    || high * _WH_PER_KWH <= executedWh * priceMin
-            ) revert RowOutsidePriceBand(digest, value);
-            int256 atLimit = executedWh * row.limitMicroPerKwh();
-            if (row.side() == _BUY) {
-                if (value * _WH_PER_KWH > atLimit) revert RowLimitBroken(digest, value);
-                (energyWh, moneyMicro) = (executedWh - meteredWh, -value);
-                batch.boughtWh += executedWh;
-                batch.burnedWh += uint256(meteredWh);
-                batch.paidMicro += value;
-            } else {
-                if (row.side() != _SELL) revert RowSideInvalid(digest, row.side());
-                if (high * _WH_PER_KWH <= atLimit) revert RowLimitBroken(digest, value);
-                (energyWh, moneyMicro) = (meteredWh - executedWh, value);
-                batch.soldWh += executedWh;
-                batch.mintedWh += uint256(meteredWh);
-                batch.receivedMicro += value;
-                batch.accountMintedWh += uint256(meteredWh);
-                if (batch.accountMintedWh > meteredMaxWh) {
-                    revert AccountMeteredTooMuch(row.account(), batch.accountMintedWh, meteredMaxWh);
+            bytes32 digest = hasher.digest(row);
+            uint256 signer = CompactSignature.recover(digest, row.r(), row.vs());
+            if (signer == row.head() >> 96) {
+                if (signer > batch.account) {
+                    if (_settleUsual(batch, row, digest)) continue;
                 }
             }
-            if (energyWh < 0) {
-                revert RowMeteredInvalid(digest, uint256(meteredWh), uint256(executedWh));
+            _settleRow(batch, row, digest, signer);
+        }
+    }
+
+    /// @dev Settle an account's first row, signed by itself, as `_settleRow` does, if it is as most are:
+    /// nothing short, in an interval later than the account's latest, and right in every respect. Else
+    /// do nothing and return false: then `_settleRow` settles it or says what is wrong. It is the same
+    /// in assembly, because this is where a batch's gas goes.
+    function _settleUsual(Batch memory batch, OrderRow row, bytes32 digest)
+        private
+        returns (bool good)
+    {
+        assembly ("memory-safe") {
+            let head := calldataload(row)
+            let amounts := calldataload(add(row, 29))
+            let bad := and(shr(112, amounts), 0xffffffffffff) // something is short
+            let energyWh // what the account's columns gain, then what they hold
+            let moneyMicro := signextend(7, amounts)
+            {
+                let executedWh := and(shr(160, amounts), 0xffffffffffff)
+                let meteredWh := and(shr(64, amounts), 0xffffffffffff)
+                let limit := signextend(7, shr(24, head))
+                switch byte(20, head)
+                case 0 {
+                    if sgt(limit, mload(add(batch, 0x60))) { limit := mload(add(batch, 0x60)) }
+                    bad := or(
+                        or(bad, gt(meteredWh, executedWh)),
+                        sgt(mul(moneyMicro, 1000), mul(executedWh, limit))
+                    )
+                    energyWh := sub(executedWh, meteredWh)
+                    moneyMicro := sub(0, moneyMicro)
+                }
+                default {
+                    if slt(limit, mload(add(batch, 0x40))) {
+                        limit := mload(add(batch, 0x40))
+                    }
+                    let trades := shr(240, calldataload(add(row, 61)))
+                    bad := or(
+                        or(
+                            or(bad, gt(byte(20, head), 1)), // no side
+                            or(iszero(trades), gt(trades, executedWh))
+                        ),
+                        or(
+                            or(lt(meteredWh, executedWh), gt(meteredWh, mload(add(batch, 0x80)))),
+                            iszero(sgt(mul(add(moneyMicro, trades), 1000), mul(executedWh, limit)))
+                        )
+                    )
+                    energyWh := sub(meteredWh, executedWh)
+                }
+                bad := or(bad, or(iszero(executedWh), gt(executedWh, shr(208, amounts))))
+            }
+            mstore(0, shr(96, head))
+            mstore(0x20, _words.slot)
+            let slot := keccak256(0, 0x40)
+            let word := sload(slot)
+            energyWh := add(energyWh, and(shr(184, word), 0xffffffffffffffff))
+            moneyMicro := add(moneyMicro, and(shr(120, word), 0xffffffffffffffff))
+            bad := or(bad, and(shr(248, word), sub(2, byte(20, head)))) // a flag for its side
+            bad := or(bad, shr(64, or(energyWh, moneyMicro))) // one does not fit or is negative
+            let index := mload(add(batch, 0x20))
+            let ahead := sub(index, and(shr(96, word), 0xffffff))
+            good := iszero(or(bad, gt(sub(ahead, 1), 0xfffffe))) // it is a later interval
+            if good {
+                let replay := or(shl(96, index), or(and(shl(ahead, word), sub(shl(96, 1), 1)), 1))
+                word := or(and(word, shl(248, 0xff)), shl(184, energyWh))
+                sstore(slot, or(or(word, shl(120, moneyMicro)), replay))
+                mstore(add(batch, 0xa0), shr(96, head))
+                mstore(add(batch, 0xc0), digest)
+                mstore(add(batch, 0xe0), mul(byte(20, head), and(shr(64, amounts), 0xffffffffffff)))
+                let sums := add(add(batch, 0x100), shl(6, byte(20, head)))
+                mstore(
+                    sums,
+                    add(
+                        mload(sums),
+                        and(amounts, 0xffffffffffff000000000000ffffffffffff0000000000000000)
+                    )
+                )
+                mstore(add(sums, 0x20), add(mload(add(sums, 0x20)), signextend(7, amounts)))
             }
         }
     }
 
-    /// @dev Write what changes for an account, and its interval when this is its first row.
-    function _book(address account, uint256 interval, int256 energyWh, int256 moneyMicro) private {
-        Account storage slot = _accounts[account];
-        AccountWord word = slot.word;
-        uint256 replay = interval == 0 ? word.replay() : _used(word, account, interval);
+    /// @dev Check that the row stands in its place and that its signer is its account or has a mandate,
+    /// execute it and book it.
+    function _settleRow(Batch memory batch, OrderRow row, bytes32 digest, uint256 signer) private {
+        uint256 head = row.head();
+        uint256 index = _NOT_AGAIN; // only an account's first row asks for the interval
+        if (head >> 96 != batch.account) {
+            if (head >> 96 < batch.account) revert RowAccountNotAscending(row.account());
+            batch.account = head >> 96;
+            batch.accountWh = 0;
+            index = batch.index;
+        } else if (digest <= batch.digest) {
+            revert RowOrderNotAscending(row.account(), digest);
+        }
+        batch.digest = digest;
+        if (signer != head >> 96) {
+            uint256 mandatedWh = _checkMandate(
+                row, digest, address(uint160(signer)), batch.deliveryStart, batch.accountWh >> 128
+            );
+            batch.accountWh = mandatedWh << 128 | uint128(batch.accountWh);
+        }
+        if (head >> 88 & 0xff == _BUY) _buy(batch, row, digest, index);
+        else _sell(batch, row, digest, index);
+    }
+
+    /// @dev Check a purchase against what was signed, add it to the sums and book it. A buyer pays the
+    /// value and keeps what it bought and did not use. At most it pays its limit for what it bought,
+    /// and for what it left (`short`) its limit less the lowest price at which that is taken off it.
+    /// Nothing overflows: prices <= 2^63, energies < 2^48.
+    function _buy(Batch memory batch, OrderRow row, bytes32 digest, uint256 index) private {
+        uint256 amounts = row.amounts();
+        int256 value = int64(uint64(amounts));
         unchecked {
-            uint256 energy = word.energyWh() + uint256(energyWh); // no row takes energy
-            uint256 money = word.moneyMicro() + uint256(moneyMicro); // below zero is a large number
-            if ((energy | money) > AccountWordLibrary.BALANCE_MAX) {
-                if (int256(money) >= 0) revert AccountOverflow(account);
-                revert AccountMoneyInsufficient(account, word.moneyMicro(), uint256(-moneyMicro));
+            uint256 executedWh = amounts >> 160 & _ENERGY_MAX;
+            uint256 shortWh = amounts >> 112 & _ENERGY_MAX;
+            // Less one, zero is the largest number: refuses zero and too much.
+            if (executedWh + shortWh - 1 >= amounts >> 208) {
+                revert RowExecutedInvalid(digest, executedWh + shortWh, amounts >> 208);
             }
-            slot.word = AccountWordLibrary.pack(energy, money, replay);
+            int256 limit = row.limitMicroPerKwh();
+            if (limit > _priceMax) limit = _priceMax;
+            int256 most = int256(executedWh) * limit;
+            if (shortWh != 0 && limit > _underUsePriceMin) {
+                most += int256(shortWh) * (limit - _underUsePriceMin);
+            }
+            if (value * _WH_PER_KWH > most) revert RowLimitBroken(digest, value);
+            uint256 meteredWh = amounts >> 64 & _ENERGY_MAX;
+            if (meteredWh > executedWh) revert RowMeteredInvalid(digest, meteredWh, executedWh);
+            batch.bought += amounts & _LANES;
+            batch.paidMicro += value;
+            int256 unusedWh = int256(executedWh - meteredWh);
+            _bookRow(row.account(), index, AccountWordLibrary.NO_RECEIVE, unusedWh, -value);
         }
     }
 
-    /* INTERNAL: ACCOUNTS */
-
-    function _deposit(address account, uint256 moneyMicro) private returns (uint256 creditedMicro) {
-        if (_totals.paused) revert TradingPaused();
-        uint256 before = IERC20(currency).balanceOf(address(this));
-        IERC20(currency).safeTransferFrom(msg.sender, address(this), moneyMicro);
-        creditedMicro = IERC20(currency).balanceOf(address(this)) - before;
-        if (creditedMicro == 0) revert AmountZero();
-        Account storage slot = _accounts[account];
-        AccountWord word = slot.word;
-        uint256 money = word.moneyMicro() + creditedMicro;
-        slot.word = _pack(account, word.energyWh(), money, word.replay());
-        emit Deposited(account, msg.sender, creditedMicro);
-    }
-
-    function _giveEnergy(address account, uint256 energyWh) private {
-        Account storage slot = _accounts[account];
-        AccountWord word = slot.word;
-        uint256 energy = word.energyWh() + energyWh;
-        slot.word = _pack(account, energy, word.moneyMicro(), word.replay());
-    }
-
-    function _takeEnergy(address account, uint256 energyWh) private {
-        Account storage slot = _accounts[account];
-        AccountWord word = slot.word;
-        uint256 held = word.energyWh();
-        if (energyWh > held) revert AccountEnergyInsufficient(account, held, energyWh);
-        slot.word = _pack(account, held - energyWh, word.moneyMicro(), word.replay());
-    }
-
-    function _useInterval(address account, uint256 deliveryStart) private {
-        Account storage slot = _accounts[account];
-        AccountWord word = slot.word;
-        uint256 replay = _used(word, account, _intervalOf(deliveryStart));
-        slot.word = _pack(account, word.energyWh(), word.moneyMicro(), replay);
-    }
-
-    /// @dev The account's word, if its balances fit.
-    function _pack(address account, uint256 energyWh, uint256 moneyMicro, uint256 replay)
-        private
-        pure
-        returns (AccountWord)
-    {
-        if ((energyWh | moneyMicro) > AccountWordLibrary.BALANCE_MAX) {
-            revert AccountOverflow(account);
+    /// @dev Check a sale as `_buy` does a purchase. A seller receives the value and keeps what it
+    /// produced and did not sell. Each trade's value was rounded down by less than one, so the exact
+    /// value is below `value + trades`; at least it is the limit for what was sold, less, for what was
+    /// not delivered (`short`), the highest price of a replacement less the limit.
+    function _sell(Batch memory batch, OrderRow row, bytes32 digest, uint256 index) private {
+        if (row.side() != _SELL) revert RowSideInvalid(digest, row.side());
+        uint256 amounts = row.amounts();
+        int256 value = int64(uint64(amounts));
+        unchecked {
+            uint256 executedWh = amounts >> 160 & _ENERGY_MAX;
+            uint256 shortWh = amounts >> 112 & _ENERGY_MAX;
+            if (executedWh + shortWh - 1 >= amounts >> 208) {
+                revert RowExecutedInvalid(digest, executedWh + shortWh, amounts >> 208);
+            }
+            uint256 trades = row.trades();
+            if (trades - 1 >= executedWh + shortWh) {
+                revert RowTradesInvalid(digest, trades, executedWh + shortWh);
+            }
+            int256 limit = row.limitMicroPerKwh();
+            if (limit < _priceMin) limit = _priceMin;
+            int256 least = int256(executedWh) * limit;
+            if (shortWh != 0 && limit < _shortfallPriceMax) {
+                least -= int256(shortWh) * (_shortfallPriceMax - limit);
+            }
+            if ((value + int256(trades)) * _WH_PER_KWH <= least) {
+                revert RowLimitBroken(digest, value);
+            }
+            uint256 meteredWh = amounts >> 64 & _ENERGY_MAX;
+            if (meteredWh < executedWh) revert RowMeteredInvalid(digest, meteredWh, executedWh);
+            _countMinted(batch, meteredWh);
+            batch.sold += amounts & _LANES;
+            batch.receivedMicro += value;
+            int256 unsoldWh = int256(meteredWh - executedWh);
+            _bookRow(row.account(), index, AccountWordLibrary.NO_SEND, unsoldWh, value);
         }
-        return AccountWordLibrary.pack(energyWh, moneyMicro, replay);
     }
 
-    /// @dev The replay part of the word with the interval used; its epoch only advances.
-    function _used(AccountWord word, address account, uint256 interval)
-        private
-        pure
-        returns (uint256)
-    {
-        uint256 replay = word.replay();
-        if (replay >> AccountWordLibrary.INTERVALS == interval >> AccountWordLibrary.INTERVALS) {
-            if (uint96(replay & interval) != 0) revert AccountIntervalUsed(account);
-            return replay | interval;
+    /// @dev Several sales of one account together mint no more than it can have produced.
+    function _countMinted(Batch memory batch, uint256 meteredWh) private view {
+        uint256 mintedWh = uint128(batch.accountWh) + meteredWh;
+        if (mintedWh > _meteredMaxWh) {
+            revert AccountMeteredTooMuch(address(uint160(batch.account)), mintedWh, _meteredMaxWh);
         }
-        if (replay > interval) revert AccountEpochPassed(account, word.epoch());
-        return interval;
+        batch.accountWh += meteredWh;
     }
 
-    /// @dev The interval's epoch and its bit, as the replay part of a word has them.
-    function _intervalOf(uint256 deliveryStart) private view returns (uint256) {
-        if (deliveryStart < genesis) revert DeliveryOutOfRange(deliveryStart);
-        uint256 sinceGenesis = deliveryStart - genesis;
-        if (sinceGenesis % intervalS != 0) revert DeliveryMisaligned(deliveryStart);
-        uint256 index = sinceGenesis / intervalS;
-        uint256 epoch = index / AccountWordLibrary.INTERVALS;
-        if (epoch > AccountWordLibrary.EPOCH_MAX) revert DeliveryOutOfRange(deliveryStart);
-        return (epoch << AccountWordLibrary.INTERVALS) | (1 << index % AccountWordLibrary.INTERVALS);
+    /* INTERNAL: SUMS */
+
+    /// @dev Energy nets to zero; money nets to the fees, which are no more than allowed.
+    function _checkBalanced(Batch memory batch) internal view returns (uint256) {
+        int256 fees = batch.paidMicro - batch.receivedMicro;
+        uint256 boughtWh = batch.bought >> 160;
+        if (batch.sold >> 160 != boughtWh || fees < 0) {
+            revert BatchUnbalanced(int256(batch.sold >> 160) - int256(boughtWh), -fees);
+        }
+        if (fees * _WH_PER_KWH > int256(boughtWh * _feeMaxMicroPerKwh)) {
+            revert BatchFeesTooHigh(uint256(fees), boughtWh);
+        }
+        return uint256(fees);
+    }
+
+    function _addToTotals(Totals memory totals, Batch memory batch, uint256 fees) internal {
+        uint256 mintedWh = uint96(batch.sold >> 64);
+        uint256 burnedWh = uint96(batch.bought >> 64);
+        if (mintedWh == burnedWh && fees == 0) return;
+        totals.energyWh = (uint256(totals.energyWh) + mintedWh - burnedWh).toUint40();
+        totals.feesMicro = (uint256(totals.feesMicro) + fees).toUint40();
+        _totals = totals;
+    }
+
+    /// @dev The sums as `BatchSettled` has them.
+    function _sums(Batch memory batch, uint256 fees) private pure returns (uint256 packed) {
+        packed = uint256(uint64(batch.paidMicro.toInt64())) << 192;
+        packed |= uint256((batch.bought >> 160).toUint48()) << 144;
+        packed |= uint256(uint256(uint96(batch.sold >> 64)).toUint48()) << 96;
+        packed |= uint256(uint256(uint96(batch.bought >> 64)).toUint48()) << 48;
+        packed |= fees;
+    }
+
+    /// @dev Only before the delivery, and so near that the account's unsettled intervals stay in its
+    /// window.
+    function _checkCancellable(uint256 deliveryStart) private view {
+        if (block.timestamp >= deliveryStart) revert DeliveryBegun(deliveryStart);
+        uint256 latestStart = block.timestamp + _CANCEL_AHEAD_MAX * intervalS;
+        if (deliveryStart > latestStart) revert DeliveryTooFarAhead(deliveryStart, latestStart);
     }
 }

@@ -2,38 +2,26 @@
 pragma solidity ^0.8.37;
 
 import {AccessManaged} from "@openzeppelin/contracts/access/manager/AccessManaged.sol";
+import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {IGridManagement} from "./interfaces/IGridManagement.sol";
 
 /// @title GridManagement: metrics of the grid's nodes, one word each
 contract GridManagement is IGridManagement, AccessManaged {
-    /// @dev What a node's word holds.
+    using BitMaps for BitMaps.BitMap;
+
+    /// @dev What a node's word holds. `emergency` is the automatic one as of the last report.
     struct Node {
-        uint88 loadW;
-        uint88 capacityW;
+        uint64 loadW;
+        uint64 capacityW;
         uint40 updatedAt;
-        uint32 balancingRequests;
+        uint40 declaredUntil;
+        uint32 requests;
         bool emergency;
     }
 
-    event GridMetricsUpdated(
-        uint256 indexed nodeId, uint256 loadW, uint256 capacityW, uint256 stability
-    );
-    event EmergencyStarted(uint256 indexed nodeId, uint256 stability);
-    event EmergencyEnded(uint256 indexed nodeId, uint256 stability);
-
-    /// @notice The community is asked to relieve a node
-    /// @param overloadW what is above the capacity; 0 when the node is only near it
-    event LoadBalancingTriggered(
-        uint256 indexed nodeId, uint256 indexed requestId, uint256 overloadW, uint256 stability
-    );
-
-    error NodeUnknown(uint256 nodeId);
-    error PowerOutOfRange(uint256 powerW);
-    error CapacityZero(uint256 nodeId);
-    error ThresholdsInvalid(uint256 emergencyBelow, uint256 normalFrom);
-
     uint256 private constant _STABLE = 1e6;
+    uint256 private constant _LIMIT_MAX_S = 7 days;
 
     /// @notice An emergency starts when stability falls below this (0..1e6)
     uint256 public immutable emergencyBelow;
@@ -41,34 +29,49 @@ contract GridManagement is IGridManagement, AccessManaged {
     uint256 public immutable normalFrom;
     /// @notice Metrics older than this many seconds are stale
     uint256 public immutable staleAfterS;
+    /// @notice Longest time for which an emergency can be declared or renewed, in seconds
+    uint256 public immutable declarationMaxS;
 
     mapping(uint256 nodeId => Node) private _nodes;
+    mapping(uint256 nodeId => BitMaps.BitMap) private _answered;
 
     /// @param emergencyBelow_ e.g. 50000: less than 5 % of the capacity is free
     /// @param normalFrom_ e.g. 150000: 15 % are free again
-    /// @param staleAfterS_ e.g. three delivery intervals
+    /// @param staleAfterS_ e.g. three delivery intervals; at most 7 days
+    /// @param declarationMaxS_ e.g. an hour; at most 7 days
     constructor(
         address authority,
         uint256 emergencyBelow_,
         uint256 normalFrom_,
-        uint256 staleAfterS_
+        uint256 staleAfterS_,
+        uint256 declarationMaxS_
     ) AccessManaged(authority) {
-        if (emergencyBelow_ > normalFrom_ || normalFrom_ > _STABLE) {
-            revert ThresholdsInvalid(emergencyBelow_, normalFrom_);
+        if (normalFrom_ > _STABLE) {
+            revert ConfigurationInvalid("normalFrom");
+        }
+        if (emergencyBelow_ > normalFrom_) revert ConfigurationInvalid("emergencyBelow");
+        if (staleAfterS_ == 0 || staleAfterS_ > _LIMIT_MAX_S) {
+            revert ConfigurationInvalid("staleAfterS");
+        }
+        if (declarationMaxS_ == 0 || declarationMaxS_ > _LIMIT_MAX_S) {
+            revert ConfigurationInvalid("declarationMaxS");
         }
         emergencyBelow = emergencyBelow_;
         normalFrom = normalFrom_;
         staleAfterS = staleAfterS_;
+        declarationMaxS = declarationMaxS_;
     }
 
     /// @inheritdoc IGridManagement
     function updateGridMetrics(uint256 nodeId, uint256 load, uint256 capacity) external restricted {
         if (capacity == 0) revert CapacityZero(nodeId);
-        if (load > type(uint88).max) revert PowerOutOfRange(load);
-        if (capacity > type(uint88).max) revert PowerOutOfRange(capacity);
         Node memory node = _nodes[nodeId];
-        node.loadW = uint88(load);
-        node.capacityW = uint88(capacity);
+        if (node.emergency && _isStale(node)) {
+            node.emergency = false;
+            emit EmergencyLapsed(nodeId, node.updatedAt + staleAfterS);
+        }
+        node.loadW = _power(load);
+        node.capacityW = _power(capacity);
         node.updatedAt = uint40(block.timestamp);
         uint256 stability = _stability(node);
         emit GridMetricsUpdated(nodeId, load, capacity, stability);
@@ -85,10 +88,40 @@ contract GridManagement is IGridManagement, AccessManaged {
     /// @inheritdoc IGridManagement
     function triggerLoadBalancing(uint256 nodeId) external restricted {
         Node memory node = _known(nodeId);
-        node.balancingRequests += 1;
+        if (_isStale(node)) revert MetricsStale(nodeId, node.updatedAt);
+        node.requests += 1;
         _nodes[nodeId] = node;
         uint256 overloadW = node.loadW > node.capacityW ? node.loadW - node.capacityW : 0;
-        emit LoadBalancingTriggered(nodeId, node.balancingRequests, overloadW, _stability(node));
+        emit LoadBalancingTriggered(nodeId, node.requests, overloadW, _stability(node));
+    }
+
+    /// @inheritdoc IGridManagement
+    function answerLoadBalancing(uint256 nodeId, uint256 requestId, uint256 relievedW)
+        external
+        restricted
+    {
+        if (requestId == 0 || requestId > _nodes[nodeId].requests) {
+            revert RequestUnknown(nodeId, requestId);
+        }
+        BitMaps.BitMap storage answered = _answered[nodeId];
+        if (answered.get(requestId)) revert RequestAlreadyAnswered(nodeId, requestId);
+        answered.set(requestId);
+        emit LoadBalancingAnswered(nodeId, requestId, _power(relievedW));
+    }
+
+    /// @inheritdoc IGridManagement
+    function declareEmergency(uint256 nodeId, uint256 durationS) external restricted {
+        if (durationS > declarationMaxS) revert DurationTooLong(durationS, declarationMaxS);
+        Node memory node = _known(nodeId);
+        if (durationS != 0) {
+            node.declaredUntil = uint40(block.timestamp + durationS);
+            emit EmergencyDeclared(nodeId, node.declaredUntil);
+        } else {
+            if (!_isDeclared(node)) revert EmergencyNotDeclared(nodeId);
+            node.declaredUntil = 0;
+            emit EmergencyWithdrawn(nodeId);
+        }
+        _nodes[nodeId] = node;
     }
 
     /// @inheritdoc IGridManagement
@@ -98,23 +131,61 @@ contract GridManagement is IGridManagement, AccessManaged {
             totalLoad: node.loadW,
             availableCapacity: _free(node),
             stability: _stability(node),
-            emergencyStatus: node.emergency
+            emergencyStatus: _isAutomatic(node) || _isDeclared(node)
         });
     }
 
-    /// @notice When the node was last reported, UTC seconds; 0 for never
+    /// @inheritdoc IGridManagement
     function updatedAt(uint256 nodeId) external view returns (uint256) {
         return _nodes[nodeId].updatedAt;
     }
 
-    /// @notice True when the metrics are too old to act on, or were never reported
+    /// @inheritdoc IGridManagement
     function isStale(uint256 nodeId) external view returns (bool) {
-        return block.timestamp > _nodes[nodeId].updatedAt + staleAfterS;
+        return _isStale(_nodes[nodeId]);
+    }
+
+    /// @inheritdoc IGridManagement
+    function emergencyOf(uint256 nodeId)
+        external
+        view
+        returns (uint256 automaticUntil, uint256 declaredUntil)
+    {
+        Node memory node = _known(nodeId);
+        if (_isAutomatic(node)) automaticUntil = node.updatedAt + staleAfterS;
+        if (_isDeclared(node)) declaredUntil = node.declaredUntil;
+    }
+
+    /// @inheritdoc IGridManagement
+    function requestsOf(uint256 nodeId) external view returns (uint256) {
+        return _nodes[nodeId].requests;
+    }
+
+    /// @inheritdoc IGridManagement
+    function isAnswered(uint256 nodeId, uint256 requestId) external view returns (bool) {
+        return _answered[nodeId].get(requestId);
     }
 
     function _known(uint256 nodeId) private view returns (Node memory node) {
         node = _nodes[nodeId];
         if (node.updatedAt == 0) revert NodeUnknown(nodeId);
+    }
+
+    function _isStale(Node memory node) private view returns (bool) {
+        return block.timestamp > node.updatedAt + staleAfterS;
+    }
+
+    function _isAutomatic(Node memory node) private view returns (bool) {
+        return node.emergency && !_isStale(node);
+    }
+
+    function _isDeclared(Node memory node) private view returns (bool) {
+        return block.timestamp < node.declaredUntil;
+    }
+
+    function _power(uint256 powerW) private pure returns (uint64) {
+        if (powerW > type(uint64).max) revert PowerOutOfRange(powerW);
+        return uint64(powerW);
     }
 
     function _free(Node memory node) private pure returns (uint256) {

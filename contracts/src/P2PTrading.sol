@@ -4,29 +4,22 @@ pragma solidity ^0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {SafeTransferLib} from "solady/src/utils/SafeTransferLib.sol";
 
-import {EnergyToken} from "./EnergyToken.sol";
 import {SmartMeterRegistry} from "./SmartMeterRegistry.sol";
+import {ICompliance} from "./interfaces/ICompliance.sol";
 import {IEnergyLedger} from "./interfaces/IEnergyLedger.sol";
 import {IP2PTrading} from "./interfaces/IP2PTrading.sol";
 import {ISmartMeter} from "./interfaces/ISmartMeter.sol";
 
 /// @title P2PTrading: escrowed sales between two accounts, without a coordinator
-/// @notice Energy waits in escrow from the offer on, the payment from the match on. Both change
-/// hands when the seller's meter has shown the delivery, or when both parties say so; otherwise
-/// both go back after the settlement period. Nobody's role is needed at any step.
+/// @notice Nobody's role is needed at any step. Compliance acts on the accounts, never on the escrow:
+/// energy that was forced out of here would be missing to whose deals it was.
 contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
     using SafeCast for uint256;
     using SafeERC20 for IERC20;
-
-    enum Stage {
-        None,
-        Offered,
-        Matched,
-        Completed,
-        Closed
-    }
 
     /// @dev An offer and the trade that it becomes, under one id.
     struct Deal {
@@ -44,44 +37,18 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         uint256 deviceId;
     }
 
-    event SellOrderCreated(
-        uint256 indexed orderId,
-        address indexed seller,
-        uint256 amount,
-        uint256 price,
-        uint256 validUntil
-    );
-    event OrderMatched(uint256 indexed orderId, address indexed buyer, uint256 payment);
-    event DeliveryStarted(uint256 indexed tradeId, uint256 productionWh);
-    event SettlementAgreed(uint256 indexed tradeId, address indexed party);
-    event TradeSettled(
-        uint256 indexed tradeId, address indexed seller, address indexed buyer, uint256 payment
-    );
-    event SellOrderClosed(uint256 indexed orderId);
-    event TradeRefunded(uint256 indexed tradeId);
-    event ProceedsKept(address indexed account, uint256 amount);
-
-    error AmountInvalid(uint256 amount);
-    error ValidityInvalid(uint256 validityPeriod);
-    error StageInvalid(uint256 id, Stage stage);
-    error OrderExpired(uint256 orderId, uint256 validUntil);
-    error OrderStillValid(uint256 orderId, uint256 validUntil);
-    error OwnOrder(uint256 orderId);
-    error PaymentInvalid(uint256 given, uint256 needed);
-    error PaymentRefused(address recipient, uint256 amount);
-    error DeliveryNotShown(uint256 tradeId);
-    error RefundTooEarly(uint256 tradeId, uint256 refundFrom);
-    error ProceedsNone(address account);
-    error TradingPaused();
-
     uint256 private constant _UNITS_PER_WH = 1e15;
     uint256 private constant _WH_PER_KWH = 1000;
     uint256 private constant _VALIDITY_MAX_S = 366 days;
+    uint256 private constant _SETTLEMENT_PERIOD_MAX_S = 90 days;
+    uint256 private constant _SUCCESSORS_MAX = 4;
+    /// @dev Enough for a contract wallet, too little to make the other party's call dear.
+    uint256 private constant _PAYMENT_GAS = 100_000;
 
     /// @notice The ledger; its pause stops new offers and matches here too
     IEnergyLedger public immutable ledger;
     /// @notice What is sold
-    EnergyToken public immutable energyToken;
+    IERC20 public immutable energyToken;
     /// @notice Where deliveries are shown
     SmartMeterRegistry public immutable registry;
     /// @notice What is paid with; zero for the chain's native currency
@@ -89,28 +56,36 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
     /// @notice Seconds from the match after which an unsettled trade can be refunded
     uint256 public immutable settlementPeriodS;
 
-    /// @notice Ids count from 1
+    /// @inheritdoc IP2PTrading
     uint256 public dealCount;
     mapping(uint256 id => Deal) private _deals;
     /// @dev Production register up to which a meter's deliveries are already sold.
     mapping(uint256 deviceId => uint256 productionWh) private _soldUntilWh;
 
-    /// @notice What an account could not be sent and can fetch
+    /// @inheritdoc IP2PTrading
     mapping(address account => uint256 amount) public proceeds;
+    /// @inheritdoc IP2PTrading
+    mapping(address account => uint256 amount) public keptEnergy;
 
+    /// @param settlementPeriodS_ at most 90 days: nobody's energy or payment waits longer
     constructor(
         IEnergyLedger ledger_,
-        EnergyToken energyToken_,
+        IERC20 energyToken_,
         SmartMeterRegistry registry_,
         address currency_,
         uint256 settlementPeriodS_
     ) {
+        if (settlementPeriodS_ == 0 || settlementPeriodS_ > _SETTLEMENT_PERIOD_MAX_S) {
+            revert ConfigurationInvalid("settlementPeriodS");
+        }
         ledger = ledger_;
         energyToken = energyToken_;
         registry = registry_;
         currency = currency_;
         settlementPeriodS = settlementPeriodS_;
     }
+
+    /* OFFERS */
 
     /// @inheritdoc IP2PTrading
     function createSellOrder(uint256 amount, uint256 price, uint256 validityPeriod)
@@ -119,7 +94,6 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         returns (uint256 orderId)
     {
         if (ledger.paused()) revert TradingPaused();
-        if (amount == 0 || amount % _UNITS_PER_WH != 0) revert AmountInvalid(amount);
         if (validityPeriod == 0 || validityPeriod > _VALIDITY_MAX_S) {
             revert ValidityInvalid(validityPeriod);
         }
@@ -127,47 +101,36 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         Deal storage deal = _deals[orderId];
         deal.seller = msg.sender;
         deal.validUntil = uint40(block.timestamp + validityPeriod);
-        deal.energyWh = (amount / _UNITS_PER_WH).toUint48();
+        deal.energyWh = _wholeWh(amount);
         deal.stage = Stage.Offered;
         deal.changedAt = uint40(block.timestamp);
         deal.price = price.toUint128();
         deal.deviceId = registry.deviceOf(msg.sender);
         emit SellOrderCreated(orderId, msg.sender, amount, price, deal.validUntil);
-        IERC20(address(energyToken)).safeTransferFrom(msg.sender, address(this), amount);
+        energyToken.safeTransferFrom(msg.sender, address(this), amount);
     }
 
     /// @inheritdoc IP2PTrading
     function matchOrder(uint256 orderId) external payable nonReentrant returns (bool) {
-        if (ledger.paused()) revert TradingPaused();
-        Deal storage deal = _in(orderId, Stage.Offered);
-        if (block.timestamp >= deal.validUntil) revert OrderExpired(orderId, deal.validUntil);
-        if (msg.sender == deal.seller) revert OwnOrder(orderId);
-        deal.stage = Stage.Matched;
-        deal.buyer = msg.sender;
-        deal.changedAt = uint40(block.timestamp);
-        uint256 payment = _payment(deal);
-        emit OrderMatched(orderId, msg.sender, payment);
-        _startDelivery(orderId, deal, block.timestamp - ledger.intervalS());
-        _collect(payment);
+        _match(orderId, _takeable(orderId));
         return true;
     }
 
     /// @inheritdoc IP2PTrading
-    function settleTrade(uint256 tradeId) external nonReentrant {
-        Deal storage deal = _in(tradeId, Stage.Matched);
-        if (_isDelivered(deal) || _agree(tradeId, deal)) {
-            deal.stage = Stage.Completed;
-            uint256 payment = _payment(deal);
-            emit TradeSettled(tradeId, deal.seller, deal.buyer, payment);
-            _release(deal, deal.buyer);
-            _pay(deal.seller, payment);
-        } else if (!_startDelivery(tradeId, deal, deal.changedAt)) {
-            bool isParty = msg.sender == deal.seller || msg.sender == deal.buyer;
-            if (!isParty) revert DeliveryNotShown(tradeId);
-        }
+    function matchPart(uint256 orderId, uint256 amount)
+        external
+        payable
+        nonReentrant
+        returns (uint256 tradeId)
+    {
+        Deal storage order = _takeable(orderId);
+        uint48 energyWh = _wholeWh(amount);
+        if (energyWh > order.energyWh) revert AmountAboveOffer(orderId, amount, _amount(order));
+        tradeId = energyWh == order.energyWh ? orderId : _split(orderId, order, energyWh);
+        _match(tradeId, _deals[tradeId]);
     }
 
-    /// @notice Close an offer that nobody took: the seller at any time, anyone after its expiry
+    /// @inheritdoc IP2PTrading
     function closeSellOrder(uint256 orderId) external nonReentrant {
         Deal storage deal = _in(orderId, Stage.Offered);
         if (msg.sender != deal.seller && block.timestamp < deal.validUntil) {
@@ -178,26 +141,56 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         _release(deal, deal.seller);
     }
 
-    /// @notice Give energy and payment back when a trade was not settled in time; anyone may
+    /* TRADES */
+
+    /// @inheritdoc IP2PTrading
+    function settleTrade(uint256 tradeId) external nonReentrant {
+        Deal storage deal = _in(tradeId, Stage.Matched);
+        _followMeter(tradeId, deal);
+        if (_countDelivery(deal) || _agree(tradeId, deal)) {
+            deal.stage = Stage.Completed;
+            uint256 payment = _payment(deal, deal.energyWh);
+            emit TradeSettled(tradeId, deal.seller, deal.buyer, payment);
+            _release(deal, deal.buyer);
+            _pay(deal.seller, payment);
+        } else if (!_startDelivery(tradeId, deal, deal.changedAt)) {
+            bool isParty = msg.sender == deal.seller || msg.sender == deal.buyer;
+            if (!isParty) revert DeliveryNotShown(tradeId);
+        }
+    }
+
+    /// @inheritdoc IP2PTrading
     function refundTrade(uint256 tradeId) external nonReentrant {
         Deal storage deal = _in(tradeId, Stage.Matched);
         uint256 refundFrom = deal.changedAt + settlementPeriodS;
         if (block.timestamp < refundFrom) revert RefundTooEarly(tradeId, refundFrom);
+        _followMeter(tradeId, deal);
+        if (_deliveredUntil(deal) != 0) revert DeliveryWasShown(tradeId);
         deal.stage = Stage.Closed;
         emit TradeRefunded(tradeId);
         _release(deal, deal.seller);
-        _pay(deal.buyer, _payment(deal));
+        _pay(deal.buyer, _payment(deal, deal.energyWh));
     }
 
-    /// @notice Fetch what could not be sent
+    /// @inheritdoc IP2PTrading
     function fetchProceeds(address to) external nonReentrant {
         uint256 amount = proceeds[msg.sender];
-        if (amount == 0) revert ProceedsNone(msg.sender);
+        if (amount == 0) revert NothingKept(msg.sender);
         proceeds[msg.sender] = 0;
-        if (!_send(to, amount)) revert PaymentRefused(to, amount);
+        if (!_send(to, amount, gasleft())) revert PaymentRefused(to, amount);
     }
 
-    /// @notice An offer or trade
+    /// @inheritdoc IP2PTrading
+    function sendKeptEnergy(address account) external nonReentrant {
+        uint256 amount = keptEnergy[account];
+        if (amount == 0) revert NothingKept(account);
+        keptEnergy[account] = 0;
+        energyToken.safeTransfer(account, amount);
+    }
+
+    /* VIEWS */
+
+    /// @inheritdoc IP2PTrading
     function tradeOf(uint256 id) external view returns (EnergyTrade memory) {
         Deal storage deal = _deals[id];
         return EnergyTrade({
@@ -210,14 +203,66 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         });
     }
 
-    /// @notice Where an offer or trade stands, and until when the offer is valid
+    /// @inheritdoc IP2PTrading
     function stageOf(uint256 id) external view returns (Stage stage, uint256 validUntil) {
         return (_deals[id].stage, _deals[id].validUntil);
     }
 
-    /// @notice What the buyer pays for an order
+    /// @inheritdoc IP2PTrading
     function paymentOf(uint256 id) external view returns (uint256) {
-        return _payment(_deals[id]);
+        return _payment(_deals[id], _deals[id].energyWh);
+    }
+
+    /// @inheritdoc IP2PTrading
+    function paymentFor(uint256 orderId, uint256 amount) external view returns (uint256) {
+        return _payment(_deals[orderId], _wholeWh(amount));
+    }
+
+    /* DEALS */
+
+    /// @dev Split a part off an offer; it has the offer's terms.
+    function _split(uint256 orderId, Deal storage order, uint48 energyWh)
+        private
+        returns (uint256 tradeId)
+    {
+        tradeId = ++dealCount;
+        order.energyWh -= energyWh;
+        Deal storage part = _deals[tradeId];
+        part.seller = order.seller;
+        part.validUntil = order.validUntil;
+        part.energyWh = energyWh;
+        part.stage = Stage.Offered;
+        part.price = order.price;
+        part.deviceId = order.deviceId;
+        emit OrderSplit(orderId, tradeId, _amount(part), _amount(order));
+    }
+
+    /// @dev An offer that the caller may take now.
+    function _takeable(uint256 orderId) private view returns (Deal storage deal) {
+        if (ledger.paused()) revert TradingPaused();
+        deal = _in(orderId, Stage.Offered);
+        if (block.timestamp >= deal.validUntil) revert OrderExpired(orderId, deal.validUntil);
+        if (msg.sender == deal.seller) revert OwnOrder(orderId);
+        _checkParties(deal.seller, msg.sender);
+    }
+
+    function _match(uint256 id, Deal storage deal) private {
+        deal.stage = Stage.Matched;
+        deal.buyer = msg.sender;
+        deal.changedAt = uint40(block.timestamp);
+        uint256 payment = _payment(deal, deal.energyWh);
+        emit OrderMatched(id, msg.sender, payment);
+        _followMeter(id, deal);
+        _startDelivery(id, deal, block.timestamp - ledger.intervalS());
+        _collect(payment);
+    }
+
+    /// @dev Who may not trade now begins no trade; one that has begun goes to its end.
+    function _checkParties(address seller, address buyer) private view {
+        ICompliance compliance = ICompliance(ledger.compliance());
+        if (address(compliance) == address(0)) return;
+        if (!compliance.canSend(seller)) revert PartyBlocked(seller);
+        if (!compliance.canReceive(buyer)) revert PartyBlocked(buyer);
     }
 
     function _in(uint256 id, Stage stage) private view returns (Deal storage deal) {
@@ -229,35 +274,65 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         return deal.energyWh * _UNITS_PER_WH;
     }
 
-    function _payment(Deal storage deal) private view returns (uint256) {
-        return uint256(deal.energyWh) * deal.price / _WH_PER_KWH;
+    function _payment(Deal storage deal, uint256 energyWh) private view returns (uint256) {
+        return Math.ceilDiv(energyWh * deal.price, _WH_PER_KWH);
+    }
+
+    function _wholeWh(uint256 amount) private pure returns (uint48) {
+        if (amount == 0 || amount % _UNITS_PER_WH != 0) revert AmountInvalid(amount);
+        return (amount / _UNITS_PER_WH).toUint48();
+    }
+
+    /* DELIVERY */
+
+    /// @dev Go on with the key that replaced the meter's, if any. Its registers go on where those of the
+    /// old one ended, and so does what is sold of them. What a suspended key showed proves nothing:
+    /// the delivery starts anew where it ended.
+    function _followMeter(uint256 id, Deal storage deal) private {
+        for (uint256 i; i < _SUCCESSORS_MAX; ++i) {
+            uint256 deviceId = deal.deviceId;
+            uint256 successor = registry.successorOf(deviceId);
+            if (successor == 0) return;
+            if (registry.meterOf(deviceId).suspended) deal.hasBaseline = false;
+            deal.deviceId = successor;
+            _soldUntilWh[successor] = Math.max(_soldUntilWh[successor], _soldUntilWh[deviceId]);
+            emit MeterFollowed(id, successor);
+        }
     }
 
     /// @dev Take the meter's latest reading as the delivery's start if it is no older than `since`;
-    /// an older one would let the seller deliver what it had produced before.
+    /// an older one would let the seller deliver what it had produced before. A register below the
+    /// start was reset: then the delivery starts anew.
     function _startDelivery(uint256 tradeId, Deal storage deal, uint256 since)
         private
         returns (bool)
     {
-        if (deal.hasBaseline) return false;
         ISmartMeter.MeterReading memory reading = registry.lastReading(deal.deviceId);
-        if (reading.timestamp < since || reading.timestamp == 0) return false;
+        if (reading.timestamp < since) return false; // also when there is none
+        if (deal.hasBaseline && reading.production >= deal.baselineWh) return false;
         deal.hasBaseline = true;
         deal.baselineWh = uint64(reading.production);
         emit DeliveryStarted(tradeId, reading.production);
         return true;
     }
 
-    /// @dev Tell whether the meter has produced the energy since the start; what is counted for
-    /// this trade counts for no other.
-    function _isDelivered(Deal storage deal) private returns (bool) {
-        if (!deal.hasBaseline) return false;
-        uint256 sold = _soldUntilWh[deal.deviceId];
-        uint256 from = deal.baselineWh > sold ? deal.baselineWh : sold;
-        uint256 deliveredUntil = from + deal.energyWh;
-        if (registry.lastReading(deal.deviceId).production < deliveredUntil) return false;
+    /// @dev Tell whether the delivery is shown; what is counted for this trade counts for no other.
+    function _countDelivery(Deal storage deal) private returns (bool) {
+        uint256 deliveredUntil = _deliveredUntil(deal);
+        if (deliveredUntil == 0) return false;
         _soldUntilWh[deal.deviceId] = deliveredUntil;
         return true;
+    }
+
+    /// @dev The production register at which the energy is delivered, 0 while it does not stand there.
+    /// A register below what is already sold was reset, so that nothing of it is sold yet.
+    function _deliveredUntil(Deal storage deal) private view returns (uint256) {
+        if (!deal.hasBaseline || registry.meterOf(deal.deviceId).revoked) return 0;
+        uint256 production = registry.lastReading(deal.deviceId).production;
+        uint256 sold = _soldUntilWh[deal.deviceId];
+        uint256 from = sold > production ? deal.baselineWh : Math.max(deal.baselineWh, sold);
+        uint256 until = from + deal.energyWh;
+        return production < until ? 0 : until;
     }
 
     /// @dev Note the caller's agreement; tell whether both parties agree.
@@ -268,6 +343,8 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         emit SettlementAgreed(tradeId, msg.sender);
         return deal.sellerAgrees && deal.buyerAgrees;
     }
+
+    /* ESCROW */
 
     function _collect(uint256 payment) private {
         if (currency == address(0)) {
@@ -281,20 +358,24 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         if (arrived != payment) revert PaymentInvalid(arrived, payment);
     }
 
-    /// @dev Give the escrowed energy out.
+    /// @dev Give the escrowed energy out, or keep it for an account that may not get it now.
     function _release(Deal storage deal, address to) private {
-        IERC20(address(energyToken)).safeTransfer(to, _amount(deal));
+        uint256 amount = _amount(deal);
+        if (energyToken.trySafeTransfer(to, amount)) return;
+        keptEnergy[to] += amount;
+        emit EnergyKept(to, amount);
     }
 
     /// @dev Send, or keep for the account when it cannot be sent: nobody can block the other party.
     function _pay(address account, uint256 amount) private {
-        if (amount == 0 || _send(account, amount)) return;
+        if (amount == 0 || _send(account, amount, _PAYMENT_GAS)) return;
         proceeds[account] += amount;
         emit ProceedsKept(account, amount);
     }
 
-    function _send(address to, uint256 amount) private returns (bool sent) {
+    /// @dev Takes no answer from the recipient, whose length could cost any gas.
+    function _send(address to, uint256 amount, uint256 gasMax) private returns (bool) {
         if (currency != address(0)) return IERC20(currency).trySafeTransfer(to, amount);
-        (sent,) = to.call{value: amount}("");
+        return SafeTransferLib.trySafeTransferETH(to, amount, gasMax);
     }
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib import resources
 from typing import Any
 
@@ -16,11 +17,15 @@ from ..protocol.keccak import keccak256
 
 CONTRACTS = (
     "Authority",
+    "Certificates",
+    "Compliance",
     "DemoCurrency",
     "EnergyLedger",
     "EnergyToken",
     "GridManagement",
     "P2PTrading",
+    "PriceFeeds",
+    "ReadingDisputes",
     "SmartMeterRegistry",
 )
 _ERROR_STRING = keccak256(b"Error(string)")[:4]
@@ -38,21 +43,43 @@ class Entry:
     outputs: tuple[str, ...]
 
     @property
+    def signature(self) -> str:
+        """Return the name with its types."""
+        return f"{self.name}({','.join(self.types)})"
+
+    @property
     def hash(self) -> bytes:
         """Return the hash of the signature: its first four bytes select a function or an error."""
-        return keccak256(f"{self.name}({','.join(self.types)})".encode())
+        return keccak256(self.signature.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The code that a deployed contract has, but for its immutables: places in it that the constructor filled."""
+
+    length: int
+    sha256: str
+    immutables: tuple[tuple[int, int], ...]
+
+    def is_code(self, code: bytes) -> bool:
+        """Tell whether this is the contract's code, whatever its immutables."""
+        masked = bytearray(code)
+        for start, length in self.immutables:
+            masked[start : start + length] = bytes(length)
+        return len(code) == self.length and sha256(masked).hexdigest() == self.sha256
 
 
 @dataclass(frozen=True)
 class Contract:
-    """One contract's interface and creation code."""
+    """One contract's interface, creation code and runtime code. ``constructor`` has types by names."""
 
     name: str
     functions: Mapping[str, Entry]
     events: Mapping[str, Entry]
     errors: Mapping[bytes, Entry]
-    constructor: tuple[str, ...]
+    constructor: Mapping[str, str]
     bytecode: bytes
+    runtime: Runtime
 
     def encode(self, function: str, *values: object) -> bytes:
         """Return the calldata of a call."""
@@ -72,7 +99,7 @@ class Contract:
 
     def creation(self, *values: object) -> bytes:
         """Return the data of the transaction that deploys the contract."""
-        return self.bytecode + encode(self.constructor, values)
+        return self.bytecode + encode(tuple(self.constructor.values()), values)
 
     def topic(self, event: str) -> str:
         """Return the event's first topic."""
@@ -95,28 +122,44 @@ class Contract:
 
 
 @cache
+def artifact(name: str) -> Mapping[str, Any]:
+    """Return a file of the artifacts: a contract's, ``roles`` or ``networks``."""
+    text = resources.files(__package__).joinpath("artifacts", f"{name}.json").read_text("utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def interface(name: str) -> list[dict[str, Any]]:
+    """Return a contract's ABI."""
+    described: list[dict[str, Any]] = artifact(name)["abi"]
+    return described
+
+
+@cache
 def contract(name: str) -> Contract:
     """Return a compiled contract of this project."""
-    text = resources.files(__package__).joinpath("artifacts", f"{name}.json").read_text("utf-8")
-    artifact = json.loads(text)
-    entries = [(item["type"], _entry(item)) for item in artifact["abi"] if "name" in item]
-    makers = [item for item in artifact["abi"] if item["type"] == "constructor"]
+    made = artifact(name)
+    entries = [(item["type"], _entry(item)) for item in made["abi"] if "name" in item]
+    makers = [item for item in made["abi"] if item["type"] == "constructor"]
     return Contract(
         name,
         {entry.name: entry for kind, entry in entries if kind == "function"},
         {entry.name: entry for kind, entry in entries if kind == "event"},
         {entry.hash[:4]: entry for kind, entry in entries if kind == "error"},
-        tuple(_type(i) for maker in makers for i in maker["inputs"]),
-        bytes.fromhex(artifact["bytecode"].removeprefix("0x")),
+        {i["name"]: _type(i) for maker in makers for i in maker["inputs"]},
+        bytes.fromhex(made["bytecode"].removeprefix("0x")),
+        _runtime(made["runtime"]),
     )
 
 
-@cache
+def functions_of(name: str) -> list[Entry]:
+    """Return all functions of a contract, also those that share a name."""
+    return [_entry(item) for item in artifact(name)["abi"] if item["type"] == "function"]
+
+
 def roles() -> Mapping[str, Any]:
-    """Return ``roles.json``: each role's id and the functions that it may call, by contract."""
-    text = resources.files(__package__).joinpath("artifacts", "roles.json").read_text("utf-8")
-    table: dict[str, Any] = json.loads(text)
-    return table
+    """Return ``roles.json``: each role's id, holder and the functions that it may call, by contract."""
+    return artifact("roles")
 
 
 def describe_revert(output: bytes | None) -> str:
@@ -150,6 +193,11 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         tuple(i.get("indexed", False) for i in inputs),
         tuple(_type(o) for o in item.get("outputs", ())),
     )
+
+
+def _runtime(item: Mapping[str, Any]) -> Runtime:
+    places = tuple((start, length) for start, length in item["immutables"])
+    return Runtime(item["bytes"], item["sha256"], places)
 
 
 def _type(parameter: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A packed batch, read independently of the room that packed it.
 
-A row has 153 bytes: account 20, side 1, limit 8, signed 6, executed 6, metered 6 (Wh), value 8
+A row has 159 bytes: account 20, side 1, limit 8, signed 6, executed 6, short 6, metered 6 (Wh), value 8
 (1e-6 currency), trades 2, terms hash 32, signature ``r || vs`` 64.
 """
 
@@ -9,13 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from ..protocol.keccak import keccak256
 
-ROW_LENGTH = 153
+ROW_LENGTH = 159
 _BUY, _SELL = 0, 1
 _HEAD = struct.Struct(">20sBq")
 _TAIL = struct.Struct(">qH32s64s")
+_TOTALS = struct.Struct(">q6s6s6s6s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Row:
     signed_limit: int
     signed_wh: int
     executed_wh: int
+    short_wh: int
     metered_wh: int
     value_micro: int
     trades: int
@@ -47,12 +50,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What ``BatchSettled`` says about a batch."""
+    """What ``BatchSettled`` says about a batch; of what the buyers paid (``value_micro``), ``fees_micro`` stays."""
 
-    traded_wh: int
     value_micro: int
+    traded_wh: int
     minted_wh: int
     burned_wh: int
+    fees_micro: int
+
+    @classmethod
+    def of_word(cls, word: int) -> Self:
+        """Read the sums as the event packs them."""
+        value_micro, *rest = _TOTALS.unpack(word.to_bytes(32, "big"))
+        return cls(value_micro, *(int.from_bytes(part, "big") for part in rest))
 
 
 def unpack(rows: bytes) -> tuple[Row, ...]:
@@ -73,10 +83,11 @@ def totals(rows: Iterable[Row]) -> Totals:
     buys = [row for row in rows if row.side == _BUY]
     sells = [row for row in rows if row.side == _SELL]
     return Totals(
-        sum(row.executed_wh for row in sells),
-        sum(abs(row.value_micro) for row in buys),
-        sum(row.metered_wh for row in sells),
-        sum(row.metered_wh for row in buys),
+        value_micro=sum(row.value_micro for row in buys),
+        traded_wh=sum(row.executed_wh for row in buys),
+        minted_wh=sum(row.metered_wh for row in sells),
+        burned_wh=sum(row.metered_wh for row in buys),
+        fees_micro=sum(row.value_micro for row in buys) - sum(row.value_micro for row in sells),
     )
 
 
@@ -91,7 +102,7 @@ def changes(rows: Iterable[Row]) -> Mapping[str, tuple[int, int]]:
 
 def _row(packed: bytes) -> Row:
     account, side, limit = _HEAD.unpack_from(packed)
-    value_micro, trades, terms_hash, signature = _TAIL.unpack_from(packed, 47)
+    value_micro, trades, terms_hash, signature = _TAIL.unpack_from(packed, 53)
     if side not in (_BUY, _SELL):
         raise ValueError(f"a row has side {side}; 0 buys and 1 sells")
     return Row(
@@ -100,7 +111,8 @@ def _row(packed: bytes) -> Row:
         signed_limit=limit,
         signed_wh=int.from_bytes(packed[29:35], "big"),
         executed_wh=int.from_bytes(packed[35:41], "big"),
-        metered_wh=int.from_bytes(packed[41:47], "big"),
+        short_wh=int.from_bytes(packed[41:47], "big"),
+        metered_wh=int.from_bytes(packed[47:53], "big"),
         value_micro=value_micro,
         trades=trades,
         terms_hash=terms_hash,

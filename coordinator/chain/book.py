@@ -1,8 +1,9 @@
 """The observer's own accounts: what the contract should hold, kept apart from the ledger's.
 
-``market`` is money in and out as the contract's events tell, and the batches as the *ledger* decided
-them; ``outside`` is energy that the token moved, minted or burned without the market. The contract
-must show the sum of both, the ledger's columns must show ``market``.
+``market`` is money in and out as the contract's events tell, the batches as the *ledger* decided
+them, and the corrections as they stand in the chain's call data; ``outside`` is energy that the
+token moved, minted or burned without the market. The contract must show the sum of both, the
+ledger's columns must show ``market``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from .batch import Row, changes
-from .contracts import EnergyMoved
-from .ports import Balance, Deposited, Withdrawn
+from .logs import EnergyMoved
+from .ports import Balance, CorrectedAccount, MoneyMoved, Withdrawn
 
 _NOTHING = Balance(0, 0)
 
@@ -36,9 +37,9 @@ class Book:
         """Return what the contract should say of the account."""
         return self.market.get(account, _NOTHING).plus(0, self.outside.get(account, 0))
 
-    def move_money(self, event: Deposited | Withdrawn) -> str:
-        """Book a deposit or a withdrawal; return the account."""
-        sign = 1 if isinstance(event, Deposited) else -1
+    def move_money(self, event: MoneyMoved) -> str:
+        """Book a deposit, a withdrawal or collected fees; return the account."""
+        sign = -1 if isinstance(event, Withdrawn) else 1
         self._add(event.account, sign * event.money_micro, 0)
         return event.account
 
@@ -57,6 +58,13 @@ class Book:
             self._add(account, money_micro, energy_wh)
         self.batches += 1
         return list(changed)
+
+    def correct(self, rows: Iterable[CorrectedAccount]) -> list[str]:
+        """Book a correction; return its accounts."""
+        corrected = list(rows)
+        for row in corrected:
+            self._add(row.account, row.money_micro, row.energy_wh)
+        return [row.account for row in corrected]
 
     def to_json(self) -> dict[str, Any]:
         """Return the book as JSON values."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .batch import Row, Totals, batch_hash, totals, unpack
+from .batch import Row, batch_hash, totals, unpack
 from .book import Book
-from .ports import Balance, BatchSettled, ExpectedBatch, Mismatch, Standing
+from .ports import Balance, BatchSettled, ExpectedBatch, IntervalCorrected, Mismatch, Standing
 
 _NOTHING = Balance(0, 0)
 
@@ -20,10 +20,21 @@ def compare_batch(event: BatchSettled, expected: ExpectedBatch | None) -> Mismat
     roots = expected.readings_root, expected.receipts_root
     if (event.readings_root, event.receipts_root) != roots:
         return _batch_mismatch(event, "batch_roots", "its readings' or receipts' root is not the ledger's")
-    sums = Totals(event.traded_wh, event.value_micro, event.minted_wh, event.burned_wh)
-    if sums != totals(unpack(expected.rows)):
-        return _batch_mismatch(event, "batch_sums", f"the contract counted {sums}, which is not what the rows say")
+    if event.totals != totals(unpack(expected.rows)):
+        counted = f"the contract counted {event.totals}, which is not what the rows say"
+        return _batch_mismatch(event, "batch_sums", counted)
     return None
+
+
+def undecided_correction(event: IntervalCorrected) -> Mismatch:
+    """Return what is wrong with a correction: the ledger decides none."""
+    text = f"revision {event.revision} of {event.delivery_start} in transaction {event.transaction}: "
+    if event.rows is None:
+        text += "its rows cannot be read from the call data"
+        return Mismatch("correction_unreadable", text, event.block_number, delivery_start=event.delivery_start)
+    accounts = ", ".join(row.account for row in event.rows)
+    text += f"the ledger decided no correction (of {accounts})"
+    return Mismatch("correction_unknown", text, event.block_number, delivery_start=event.delivery_start)
 
 
 def rows_of(expected: ExpectedBatch | None) -> tuple[Row, ...]:

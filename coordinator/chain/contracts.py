@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ from eth_abi.abi import encode
 from eth_abi.exceptions import EncodingError
 
 from .abi import contract
-from .ports import Balance, BatchSettled, Deposited, Withdrawn
-from .rpc import Rpc, RpcError, data, quantity
+from .ports import Balance
+from .rpc import Rpc, RpcError, data
 from .transactions import Call
 
 TOKEN_UNITS_PER_WH = 10**15
@@ -29,24 +29,14 @@ class Addresses:
     authority: str
     currency: str
     ledger: str
-    token: str
     registry: str
+    token: str
+    certificates: str
     grid: str
     trading: str
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyMoved:
-    """Energy changed hands, was minted or burned outside the batches (``None``: minted, burned)."""
-
-    sender: str | None
-    recipient: str | None
-    energy_wh: int
-    transaction: str
-    block_number: int
-
-
-type LedgerLog = Deposited | Withdrawn | BatchSettled | EnergyMoved
+    compliance: str
+    price_feeds: str
+    disputes: str
 
 
 def effect_call(addresses: Addresses, kind: str, payload: Mapping[str, Any]) -> Call:
@@ -58,32 +48,6 @@ def effect_call(addresses: Addresses, kind: str, payload: Mapping[str, Any]) -> 
         return make(addresses, payload)
     except (KeyError, TypeError, ValueError, EncodingError) as error:
         raise EffectInvalid(f"{kind}: {type(error).__name__}: {error}") from error
-
-
-def ledger_logs(ledger: str, logs: Iterable[Mapping[str, Any]]) -> list[LedgerLog]:
-    """Return what the logs of ledger and token say, in their order; other logs are passed over."""
-    found: list[LedgerLog] = []
-    ordinals: dict[str, int] = {}
-    for log in logs:
-        transaction = log["transactionHash"]
-        ordinals[transaction] = ordinal = ordinals.get(transaction, -1) + 1
-        readers = _LEDGER_READERS if log["address"].lower() == ledger else _TOKEN_READERS
-        read = (reader(log, f"{transaction}:{ordinal}") for reader in readers)
-        found.extend(event for event in read if event is not None)
-    return found
-
-
-async def read_logs(rpc: Rpc, addresses: Addresses, first: int, last: int) -> list[LedgerLog]:
-    """Return what happened to the accounts in these blocks, both included."""
-    topics = [contract("EnergyLedger").topic(name) for name in ("Deposited", "Withdrawn", "BatchSettled")]
-    topics.append(contract("EnergyToken").topic("Transfer"))
-    wanted = {
-        "address": [addresses.ledger, addresses.token],
-        "fromBlock": hex(first),
-        "toBlock": hex(last),
-        "topics": [topics],
-    }
-    return ledger_logs(addresses.ledger, await rpc.call("eth_getLogs", wanted))
 
 
 async def read_balances(rpc: Rpc, addresses: Addresses, accounts: Sequence[str], block_hash: str) -> dict[str, Balance]:
@@ -143,6 +107,13 @@ def _update_grid(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
     return Call(addresses.grid, contract("GridManagement").encode("updateGridMetrics", *values))
 
 
+def _relay_withdrawal(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
+    wire, signature = payload["withdrawal"], _bytes(payload["signature"])
+    names = "account", "to", "money_micro", "relay_fee_micro", "nonce", "deadline"
+    values = tuple(wire[name] for name in names), signature[:32], signature[32:]
+    return Call(addresses.ledger, contract("EnergyLedger").encode("relayWithdrawal", *values))
+
+
 def _bytes(value: str) -> bytes:
     return bytes.fromhex(value.removeprefix("0x"))
 
@@ -150,55 +121,7 @@ def _bytes(value: str) -> bytes:
 _CALLS: Mapping[str, Callable[[Addresses, Mapping[str, Any]], Call]] = {
     "deposit_welcome": _deposit_welcome,
     "register_meter": _register_meter,
+    "relay_withdrawal": _relay_withdrawal,
     "settle_batch": _settle_batch,
     "update_grid": _update_grid,
 }
-
-
-def _deposited(log: Mapping[str, Any], reference: str) -> Deposited | None:
-    values = contract("EnergyLedger").log("Deposited", log)
-    if values is None:
-        return None
-    return Deposited(values["account"], values["moneyMicro"], reference, *_place(log))
-
-
-def _withdrawn(log: Mapping[str, Any], reference: str) -> Withdrawn | None:
-    values = contract("EnergyLedger").log("Withdrawn", log)
-    if values is None:
-        return None
-    return Withdrawn(values["account"], values["moneyMicro"], reference, *_place(log))
-
-
-def _batch_settled(log: Mapping[str, Any], _: str) -> BatchSettled | None:
-    values = contract("EnergyLedger").log("BatchSettled", log)
-    if values is None:
-        return None
-    return BatchSettled(
-        values["deliveryStart"],
-        values["batchHash"],
-        values["readingsRoot"],
-        values["receiptsRoot"],
-        values["tradedWh"],
-        values["valueMicro"],
-        values["mintedWh"],
-        values["burnedWh"],
-        *_place(log),
-    )
-
-
-def _energy_moved(log: Mapping[str, Any], _: str) -> EnergyMoved | None:
-    values = contract("EnergyToken").log("Transfer", log)
-    if values is None:
-        return None
-    sender, recipient = (None if int(values[end], 16) == 0 else values[end] for end in ("from", "to"))
-    return EnergyMoved(sender, recipient, values["value"] // TOKEN_UNITS_PER_WH, *_place(log))
-
-
-type _Reader = Callable[[Mapping[str, Any], str], LedgerLog | None]
-
-_LEDGER_READERS: Sequence[_Reader] = (_deposited, _withdrawn, _batch_settled)
-_TOKEN_READERS: Sequence[_Reader] = (_energy_moved,)
-
-
-def _place(log: Mapping[str, Any]) -> tuple[str, int]:
-    return log["transactionHash"], quantity(log["blockNumber"])

@@ -8,54 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..protocol.keys import AccountKey
 from ..protocol.units import interval_start
-from .abi import contract, roles
 from .broadcast import Broadcaster, FeeLimits, explain_revert, read_fees, read_nonce, read_receipts
 from .contracts import Addresses, hexed
 from .files import read_json, write_json
+from .networks import ZERO_ADDRESS, DeploymentError, check_currency, check_feed, network_of
+from .plan import PLACES, Holders, LedgerTerms, Plan, make_plan, resolve
 from .rpc import NodeUnreachable, Rpc, RpcError, data, quantity
-from .transactions import Call, Fees, Signed, created_address, sign
+from .transactions import Fees, Signed, max_fee_wei, sign, sign_again
 
 _LOG = logging.getLogger(__name__)
-_CALL_GAS = 300_000
 _FUNDS_WEI = 10_000 * 10**18
-_PLAY_MONEY_MICRO = 10**18
-_UINT256_MAX = 2**256 - 1
 _WAIT_S = 300
-_EMERGENCY_BELOW, _NORMAL_FROM = 50_000, 150_000  # free capacity, 1e6 = all
-_GRID_STALE_INTERVALS = 3
-_TRADE_PERIOD_S = 7 * 86_400
-
-
-class DeploymentError(Exception):
-    """The contracts cannot be put on this chain or used; the text says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerTerms:
-    """What the ledger is made with. ``currency`` ``None`` makes play money, for local chains only."""
-
-    market: str
-    interval_s: int
-    price_min_micro_per_kwh: int
-    price_max_micro_per_kwh: int
-    metered_max_wh: int
-    currency: str | None = None
+_LAYOUT = 2
+_FILE = "deployment.json"
+_TRANSACTIONS = "deployment.transactions.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """Where the contracts are, and the transactions that made them.
 
-    ``genesis`` is the second in which the ledger's first epoch begins; no block up to
+    ``genesis`` is the second in which the ledger's first interval begins; no block up to
     ``block_number`` has anything of this ledger.
     """
 
@@ -73,8 +53,29 @@ class Deployment:
         """The operator's first nonce after the deployment."""
         return self.transactions[-1].nonce + 1
 
+    @property
+    def contracts(self) -> dict[str, str]:
+        """The contracts of this project that were made, with their addresses; a currency of others is none."""
+        places = {name: getattr(self.addresses, field) for name, field in PLACES.items()}
+        if self.terms.currency is not None:
+            del places["DemoCurrency"]
+        return places
 
-async def ensure_deployed(rpc: Rpc, key: AccountKey, folder: Path, terms: LedgerTerms, at: int) -> Deployment:
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an operator wants on its chain. ``network`` ``None``: whatever network the node is of.
+
+    Without ``first`` only a local chain gets contracts that are not there yet.
+    """
+
+    terms: LedgerTerms
+    holders: Holders = field(default_factory=Holders)
+    network: str | None = None
+    first: bool = True
+
+
+async def ensure_deployed(rpc: Rpc, key: AccountKey, folder: Path, wanted: Wanted, at: int) -> Deployment:
     """Return the deployment kept in the folder, made at the second ``at`` when there is none.
 
     A node that is gone is no obstacle to a deployment that is already kept. Raises
@@ -84,10 +85,11 @@ async def ensure_deployed(rpc: Rpc, key: AccountKey, folder: Path, terms: Ledger
     try:
         chain_id = quantity(await rpc.call("eth_chainId"))
         if kept is None:
-            kept = await _plan(rpc, key, chain_id, terms, at)
-        _check(kept, chain_id, key, terms, folder)
-        kept = _keep(folder, kept, rpc.url)
-        await _bring_to_chain(rpc, kept)
+            kept = await sign_plan(rpc, key, await prepare(rpc, key.address, wanted, at))
+        _check(kept, chain_id, key, wanted, folder)
+        kept = _keep(folder, await _afford(rpc, key, kept), rpc.url)
+        await bring_to_chain(rpc, kept)
+        await _check_made(rpc, kept)
     except NodeUnreachable as error:
         if kept is None:
             raise DeploymentError(f"{error}; start the node or set chain.rpc_url") from error
@@ -97,106 +99,127 @@ async def ensure_deployed(rpc: Rpc, key: AccountKey, folder: Path, terms: Ledger
     return kept
 
 
+async def prepare(rpc: Rpc, operator: str, wanted: Wanted, at: int) -> Plan:
+    """Return the plan of a first deployment, and send nothing. Raises ``DeploymentError``."""
+    network = network_of(quantity(await rpc.call("eth_chainId")), wanted.network)
+    if not wanted.first and not network.is_local:
+        raise DeploymentError(
+            f"there are no contracts on {network.name} yet: look with energy-trade deploy --dry-run at what it will"
+            " cost, then run energy-trade deploy"
+        )
+    nonce = await read_nonce(rpc, operator)
+    genesis = interval_start(at, wanted.terms.interval_s)
+    plan = make_plan(network, operator, nonce, wanted.terms, wanted.holders, genesis)
+    if plan.terms.currency is not None:
+        await check_currency(rpc, plan.terms.currency)
+    if plan.terms.sequencer_uptime_feed not in {None, ZERO_ADDRESS}:
+        await check_feed(rpc, str(plan.terms.sequencer_uptime_feed))
+    if network.is_local:
+        return plan
+    first = plan.steps[0]
+    asked = quantity(await rpc.call("eth_estimateGas", {"from": operator, "data": hexed(first.call.data)}))
+    return with_gas_for_bytes(plan, asked)
+
+
+def with_gas_for_bytes(plan: Plan, asked_for_first: int) -> Plan:
+    """Raise the gas limits where bytes cost more gas than on Ethereum, as on Arbitrum.
+
+    The first step needs no other, so a node can tell its gas: what that is above the limit, its bytes cost.
+    """
+    first = plan.steps[0]
+    missing = asked_for_first + asked_for_first // 4 - first.gas
+    if missing <= 0:
+        return plan
+    per_byte = -(-missing // len(first.call.data))
+    steps = tuple(replace(step, gas=step.gas + per_byte * len(step.call.data)) for step in plan.steps)
+    return replace(plan, steps=steps)
+
+
+async def sign_plan(rpc: Rpc, key: AccountKey, plan: Plan) -> Deployment:
+    """Sign the whole plan at the node's present fees; nothing is sent. Raises ``DeploymentError``."""
+    fees = await read_fees(rpc, FeeLimits())
+    if fees is None:
+        raise DeploymentError("gas is too dear to deploy now; try again later")
+    await _require_funds(rpc, plan, fees)
+    chain_id = plan.network.chain_id
+    signed = [sign(key, chain_id, plan.nonce + i, step.call, step.gas, fees) for i, step in enumerate(plan.steps)]
+    head = quantity(await rpc.call("eth_blockNumber"))
+    return Deployment(chain_id, rpc.url, plan.operator, plan.terms, plan.genesis, head, plan.addresses, tuple(signed))
+
+
+async def bring_to_chain(rpc: Rpc, deployment: Deployment) -> None:
+    """Send what the chain lacks and wait until all of it is mined."""
+    broadcaster = Broadcaster(rpc)
+    deadline = asyncio.get_running_loop().time() + _WAIT_S
+    while (nonce := await read_nonce(rpc, deployment.operator)) < deployment.next_nonce:
+        if asyncio.get_running_loop().time() > deadline:
+            raise DeploymentError(
+                f"the contracts were sent, but not mined within {_WAIT_S} s; see the log, start again"
+            )
+        if not nonce:
+            await _balance_wei(rpc, deployment.operator)
+        await broadcaster.send([t for t in deployment.transactions if t.nonce >= nonce])
+        await asyncio.sleep(0.05)
+
+
 def load_deployment(folder: Path) -> Deployment | None:
     """Return the deployment kept in the folder. Raises ``DeploymentError`` when it is damaged."""
     values, raws = read_json(folder / _FILE), read_json(folder / _TRANSACTIONS)
     if values is None or raws is None:
         return None
     try:
+        if values.get("layout") != _LAYOUT and "genesis" in values:
+            raise DeploymentError(
+                f"{folder / _FILE} is of another version's contracts, which this version cannot use: run that version,"
+                " or begin a new ledger in another data folder and let members move"
+            )
         return _from_json(values, raws)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DeploymentError(f"{folder / _FILE} is damaged ({error}); restore it from your backup") from error
 
 
-_FILE = "deployment.json"
-_TRANSACTIONS = "deployment.transactions.json"
+async def count_mined(rpc: Rpc, deployment: Deployment) -> int:
+    """Return how many of the deployment's transactions are mined."""
+    nonce = await read_nonce(rpc, deployment.operator)
+    return sum(transaction.nonce < nonce for transaction in deployment.transactions)
 
 
-async def _plan(rpc: Rpc, key: AccountKey, chain_id: int, terms: LedgerTerms, at: int) -> Deployment:
-    """Sign the whole deployment."""
-    await _require_funds(rpc, key.address)
-    nonce = await read_nonce(rpc, key.address)
-    fees = await read_fees(rpc, FeeLimits())
-    if fees is None:
-        raise DeploymentError("gas is too dear to deploy now; try again later")
-    genesis = interval_start(at, terms.interval_s)
-    addresses = _addresses(key.address, nonce, terms.currency)
-    calls = [*_creations(addresses, key.address, terms, genesis), *_settings(addresses, key.address, terms)]
-    signed = [
-        sign(key, chain_id, nonce + i, call, _gas(call), Fees(fees.max_fee_wei, fees.tip_wei))
-        for i, call in enumerate(calls)
-    ]
-    head = quantity(await rpc.call("eth_blockNumber"))
-    return Deployment(chain_id, rpc.url, key.address, terms, genesis, head, addresses, tuple(signed))
+async def _require_funds(rpc: Rpc, plan: Plan, fees: Fees) -> None:
+    """Refuse to begin what the operator cannot pay to the end; give it play ether where the node can."""
+    held_wei = await _balance_wei(rpc, plan.operator)
+    needed_wei = fees.max_fee_wei * sum(step.gas for step in plan.steps)
+    if held_wei < needed_wei:
+        raise DeploymentError(
+            f"the operator's account {plan.operator} has {ether(held_wei)}, the deployment may take up to"
+            f" {ether(needed_wei)} for gas; send it some"
+        )
 
 
-async def _require_funds(rpc: Rpc, operator: str) -> None:
-    """Give the operator play ether where the node can, else ask for it."""
-    if quantity(await rpc.call("eth_getBalance", operator, "latest")):
-        return
+async def _balance_wei(rpc: Rpc, operator: str) -> int:
+    held_wei = quantity(await rpc.call("eth_getBalance", operator, "latest"))
+    if held_wei:
+        return held_wei
     try:
         await rpc.call("anvil_setBalance", operator, hex(_FUNDS_WEI))
     except RpcError as error:
         raise DeploymentError(f"the operator's account {operator} has no ether for gas; send it some") from error
+    return _FUNDS_WEI
 
 
-def _addresses(creator: str, nonce: int, currency: str | None) -> Addresses:
-    """Return where the contracts will be, in the order of ``_creations``."""
-    made = iter(range(nonce, nonce + 7))
-    authority = created_address(creator, next(made))
-    money = currency.lower() if currency else created_address(creator, next(made))
-    names = ("ledger", "registry", "token", "grid", "trading")
-    return Addresses(authority, money, **{name: created_address(creator, next(made)) for name in names})
+def ether(wei: int) -> str:
+    """Show an amount in ether, to the last digit that matters."""
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + " ETH"
 
 
-def _creations(at: Addresses, operator: str, terms: LedgerTerms, genesis: int) -> Iterator[Call]:
-    def create(name: str, *values: object) -> Call:
-        return Call(None, contract(name).creation(*values))
+def _check(kept: Deployment, chain_id: int, key: AccountKey, wanted: Wanted, folder: Path) -> None:
+    """Refuse to go on with contracts that were made for something else.
 
-    band = terms.price_min_micro_per_kwh, terms.price_max_micro_per_kwh
-    yield create("Authority", operator)
-    if terms.currency is None:
-        yield create("DemoCurrency")
-    ledger = at.authority, terms.market, terms.interval_s, genesis, at.currency, *band, terms.metered_max_wh
-    yield create("EnergyLedger", *ledger)
-    yield create("SmartMeterRegistry", at.authority, at.ledger)
-    yield create("EnergyToken", at.authority, at.ledger, at.registry)
-    stale_after_s = _GRID_STALE_INTERVALS * terms.interval_s
-    yield create("GridManagement", at.authority, _EMERGENCY_BELOW, _NORMAL_FROM, stale_after_s)
-    yield create("P2PTrading", at.ledger, at.token, at.registry, at.currency, _TRADE_PERIOD_S)
-
-
-def _settings(at: Addresses, operator: str, terms: LedgerTerms) -> Iterator[Call]:
-    """Yield the calls that name the token, give the roles, and fill the operator's purse."""
-    targets = {
-        "EnergyLedger": at.ledger,
-        "EnergyToken": at.token,
-        "GridManagement": at.grid,
-        "SmartMeterRegistry": at.registry,
-    }
-    yield Call(at.ledger, contract("EnergyLedger").encode("setEnergyToken", at.token))
-    authority = contract("Authority")
-    for role in roles().values():
-        for name, listed in groupby(role["functions"], key=itemgetter("contract")):
-            selectors = [data(function["selector"]) for function in listed]
-            allow = authority.encode("setTargetFunctionRole", targets[name], selectors, role["id"])
-            yield Call(at.authority, allow)
-        yield Call(at.authority, authority.encode("grantRole", role["id"], operator, 0))
-    money = contract("DemoCurrency")
-    if terms.currency is None:
-        yield Call(at.currency, money.encode("mint", operator, _PLAY_MONEY_MICRO))
-    yield Call(at.currency, money.encode("approve", at.ledger, _UINT256_MAX))
-
-
-def _gas(call: Call) -> int:
-    """Return a limit without asking the node, which cannot know contracts that are still to come.
-
-    A creation costs 53,000, 200 per byte kept and 16 per byte sent; a constructor's own work is little.
+    A withdrawal that waits longer than it must harms nobody, so the exit delay may have been longer.
     """
-    return _CALL_GAS if call.to else 53_000 + 216 * len(call.data) + 700_000
-
-
-def _check(kept: Deployment, chain_id: int, key: AccountKey, terms: LedgerTerms, folder: Path) -> None:
+    network_of(chain_id, wanted.network)
+    terms = resolve(wanted.terms, network_of(kept.chain_id), kept.operator)
+    terms = replace(terms, exit_delay_s=max(terms.exit_delay_s, kept.terms.exit_delay_s))
     found = (
         ("chain id", kept.chain_id, chain_id),
         ("operator", kept.operator, key.address),
@@ -210,40 +233,39 @@ def _check(kept: Deployment, chain_id: int, key: AccountKey, terms: LedgerTerms,
             )
 
 
-async def _bring_to_chain(rpc: Rpc, deployment: Deployment) -> None:
-    """Send what the chain lacks and wait until all of it is mined."""
-    broadcaster = Broadcaster(rpc)
-    deadline = asyncio.get_running_loop().time() + _WAIT_S
-    while (nonce := await read_nonce(rpc, deployment.operator)) < deployment.next_nonce:
-        if asyncio.get_running_loop().time() > deadline:
-            raise DeploymentError(
-                f"the contracts were sent, but not mined within {_WAIT_S} s; see the log, start again"
-            )
-        if not nonce:
-            await _require_funds(rpc, deployment.operator)
-        await broadcaster.send([t for t in deployment.transactions if t.nonce >= nonce])
-        await asyncio.sleep(0.05)
-    await _check_code(rpc, deployment)
+async def _afford(rpc: Rpc, key: AccountKey, kept: Deployment) -> Deployment:
+    """Sign again, at the node's present fees, what waits at fees that no block takes any more."""
+    mined = await read_nonce(rpc, kept.operator)
+    waiting = [t for t in kept.transactions if t.nonce >= mined]
+    fees = await read_fees(rpc, FeeLimits()) if waiting else None
+    if fees is None:
+        return kept
+    block = await rpc.call("eth_getBlockByNumber", "latest", False)
+    if all(max_fee_wei(t) >= quantity(block["baseFeePerGas"]) for t in waiting):
+        return kept
+    _LOG.warning("gas became dearer: signing %d transactions again, at %d wei", len(waiting), fees.max_fee_wei)
+    again = {t.nonce: sign_again(key, t, fees) for t in waiting}
+    return replace(kept, transactions=tuple(again.get(t.nonce, t) for t in kept.transactions))
 
 
-async def _check_code(rpc: Rpc, deployment: Deployment) -> None:
+async def _check_made(rpc: Rpc, deployment: Deployment) -> None:
+    """Refuse a deployment of which a transaction failed or a contract is missing."""
     places = asdict(deployment.addresses)
     codes = await rpc.batch([("eth_getCode", (address, "latest")) for address in places.values()])
     missing = [n for n, code in zip(places, codes, strict=True) if isinstance(code, RpcError) or not data(code)]
-    if not missing:
-        return
     receipts = await read_receipts(rpc, [t.transaction for t in deployment.transactions])
     failed = [r for r in receipts if r is not None and quantity(r["status"]) != 1]
+    if not missing and not failed:
+        return
     why = await explain_revert(rpc, failed[0]) if failed else "the operator's key made other transactions there"
-    raise DeploymentError(
-        f"no contract at {', '.join(f'{n} {places[n]}' for n in missing)}: {why};"
-        " use another data folder or the right chain.rpc_url"
-    )
+    what = f"no contract at {', '.join(f'{n} {places[n]}' for n in missing)}" if missing else "a transaction failed"
+    raise DeploymentError(f"{what}: {why}; use another data folder or the right chain.rpc_url")
 
 
 def _keep(folder: Path, deployment: Deployment, rpc_url: str) -> Deployment:
     """Write the deployment, transactions first: the description without them is of no use."""
     values = {
+        "layout": _LAYOUT,
         "chain_id": deployment.chain_id,
         "rpc_url": rpc_url,
         "operator": deployment.operator,
@@ -252,10 +274,10 @@ def _keep(folder: Path, deployment: Deployment, rpc_url: str) -> Deployment:
         "block_number": deployment.block_number,
         "addresses": asdict(deployment.addresses),
     }
-    if read_json(folder / _FILE) != values:
-        raws = [{"nonce": t.nonce, "transaction": t.transaction, "raw": hexed(t.raw)} for t in deployment.transactions]
-        write_json(folder / _TRANSACTIONS, raws)
-        write_json(folder / _FILE, values)
+    raws = [{"nonce": t.nonce, "transaction": t.transaction, "raw": hexed(t.raw)} for t in deployment.transactions]
+    for name, content in ((_TRANSACTIONS, raws), (_FILE, values)):
+        if read_json(folder / name) != content:
+            write_json(folder / name, content)
     return replace(deployment, rpc_url=rpc_url)
 
 

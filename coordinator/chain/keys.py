@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from btclib_secp256k1 import recovery
+
 from ..protocol.keys import AccountKey
 from .files import sync_folder
 
@@ -27,6 +29,12 @@ def load_or_create_key(path: Path) -> AccountKey:
         return AccountKey.from_secret(path.read_bytes())
     except ValueError as error:
         raise KeyFileError(f"{path} holds no key ({error}); restore it from your backup") from error
+
+
+def sign_compact(key: AccountKey, digest: bytes) -> bytes:
+    """Sign as ``r || vs`` (EIP-2098), low ``s`` and deterministic."""
+    signature, parity = recovery.sign(digest, key.secret, verify=False)
+    return bytes([*signature[:32], signature[32] | parity << 7, *signature[33:]])
 
 
 def _create(path: Path) -> None:

@@ -3,7 +3,8 @@
 Three comparisons, and when each may be made:
 
 1. *Batch*, at every ``BatchSettled``: hash of the rows, both roots and the sums against the batch
-   that the ledger decided for that interval. The ledger decides before it sends: no race.
+   that the ledger decided for that interval. The ledger decides before it sends: no race. The
+   ledger decides no corrections: each one is reported, and booked as it stands on chain.
 2. *Account*, for every account that a block touched: the contract's columns after block N against
    the observer's book at block N (see ``book``). Both speak of the same block, so settlements in
    flight do not matter.
@@ -26,11 +27,23 @@ from pathlib import Path
 from typing import Any
 
 from .book import Book
-from .compare import ColumnsCheck, compare_accounts, compare_batch, rows_of
-from .contracts import EnergyMoved, LedgerLog, read_balances, read_logs
+from .compare import ColumnsCheck, compare_accounts, compare_batch, rows_of, undecided_correction
+from .contracts import read_balances
 from .deployment import Deployment
 from .files import read_json, write_json
-from .ports import Agreement, BatchSettled, Expectations, Mismatch, OnEvent, OnReport
+from .logs import EnergyMoved, LedgerLog, read_logs
+from .ports import (
+    Agreement,
+    BatchSettled,
+    Deposited,
+    Expectations,
+    FeesCollected,
+    IntervalCorrected,
+    Mismatch,
+    OnEvent,
+    OnReport,
+    Withdrawn,
+)
 from .rpc import NodeUnreachable, Reachability, Rpc, RpcError, quantity
 
 _LOG = logging.getLogger(__name__)
@@ -171,10 +184,15 @@ class Observer:
                     if (wrong := compare_batch(log, expected)) is not None:
                         mismatches.append(wrong)
                     touched.update(book.settle(rows_of(expected)))
+                case IntervalCorrected():
+                    mismatches.append(undecided_correction(log))
+                    touched.update(book.correct(log.rows or ()))
                 case EnergyMoved():
                     touched.update(book.move_energy(log))
-                case _:
+                case Deposited() | Withdrawn() | FeesCollected():
                     touched.add(book.move_money(log))
+                case _:
+                    pass  # no column changes: who wants may act on it
         return book, touched, mismatches
 
     async def _compare_columns(self) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from .batch import Totals
+
 type EffectState = Literal["pending", "sent", "done", "failed", "superseded"]
 
 
@@ -88,13 +90,14 @@ class Deposited:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """Money left an account."""
+    """Money left an account for ``to``."""
 
     account: str
     money_micro: int
     reference: str
     transaction: str
     block_number: int
+    to: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +108,120 @@ class BatchSettled:
     batch_hash: bytes
     readings_root: bytes
     receipts_root: bytes
-    traded_wh: int
-    value_micro: int
-    minted_wh: int
-    burned_wh: int
+    totals: Totals
     transaction: str
     block_number: int
 
 
-type ChainEvent = Deposited | Withdrawn | BatchSettled
+@dataclass(frozen=True, slots=True)
+class WithdrawalRequested:
+    """A member wants ``money_micro`` out from ``available_at`` on (0: it changed its mind); nothing has moved yet."""
+
+    account: str
+    money_micro: int
+    available_at: int
+    transaction: str
+    block_number: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeesCollected:
+    """The fees that batches left in the ledger's pot went to the fee account."""
+
+    account: str
+    money_micro: int
+    reference: str
+    transaction: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedAccount:
+    """What a correction adds to one account's columns, and the production and consumption found later."""
+
+    account: str
+    energy_wh: int
+    money_micro: int
+    minted_wh: int
+    burned_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCorrected:
+    """The contract corrected a settled interval.
+
+    ``rows`` are read from the transaction's call data; ``None`` when they are not there to be read.
+    """
+
+    delivery_start: int
+    revision: int
+    correction_hash: bytes
+    readings_root: bytes
+    receipts_root: bytes
+    minted_wh: int
+    burned_wh: int
+    reference: str
+    transaction: str
+    block_number: int
+    rows: tuple[CorrectedAccount, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCancelled:
+    """An account's orders in an interval can be settled no more."""
+
+    account: str
+    delivery_start: int
+    transaction: str
+    block_number: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class MandateSet:
+    """Another key may sign an account's orders, within limits; see the contract's ``Mandate``."""
+
+    account: str
+    delegate: str
+    valid_from: int
+    valid_until: int
+    energy_per_interval_max_wh: int
+    buy_limit_max: int
+    sell_limit_min: int
+    transaction: str
+    block_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class MandateRevoked:
+    """A mandate covers no delivery that starts at ``valid_until`` or later."""
+
+    account: str
+    delegate: str
+    valid_until: int
+    transaction: str
+    block_number: int
+
+
+type MoneyMoved = Deposited | Withdrawn | FeesCollected
+"""What changes one account's money outside of the batches."""
+
+type ChainEvent = (
+    MoneyMoved
+    | BatchSettled
+    | IntervalCorrected
+    | WithdrawalRequested
+    | IntervalCancelled
+    | MandateSet
+    | MandateRevoked
+)
 
 type OnEvent = Callable[[ChainEvent], Awaitable[None]]
 """Called in chain order, at least once per event (``reference`` makes it idempotent).
 
-A deposit must be booked in the ledger when the call returns: the observer compares after it.
+A deposit must be booked in the ledger when the call returns: the observer compares after it. So must
+everything else that moves money or energy, but for the batches.
 """
 
 

@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..protocol.chain_messages import SettlementHeader
 from ..protocol.keccak import keccak256
 from ..protocol.messages import Order
 from ..protocol.wire import read_bytes, read_int, read_list, read_mapping, read_text
 from .abi import contract
 from .batch import Row, batch_hash, unpack
 from .broadcast import read_receipts
-from .contracts import hexed, ledger_logs
+from .contracts import hexed
+from .logs import ledger_logs
 from .ports import BatchSettled
 from .rpc import Rpc, RpcError, data, quantity
 
@@ -42,7 +44,8 @@ async def check_on_chain(envelope: Mapping[str, Any], rpc_url: str) -> ChainProo
     try:
         body = read_mapping(envelope, "body")
         own = Counter(_rows(body))
-        root = read_bytes(envelope, "receipts_root", 32)
+        signed = SettlementHeader.from_wire(read_mapping(envelope, "settlement"))
+        signer = read_text(read_mapping(envelope, "settlement"), "signer")
         ledger = "0x" + read_bytes(body, "ledger", 20).hex()
         read_int(body, "delivery_start"), read_text(body, "market"), read_int(body, "chain_id")
     except ValueError as error:
@@ -56,8 +59,8 @@ async def check_on_chain(envelope: Mapping[str, Any], rpc_url: str) -> ChainProo
         event = await _find_batch(rpc, ledger, body["delivery_start"], envelope.get("transaction"))
         if event is None:
             return ChainProof((f"the contract has not settled interval {body['delivery_start']}",), chain_id, ledger)
-        findings = [] if event.receipts_root == root else ["the contract has another receipts root for this interval"]
-        findings += await _compare_rows(rpc, ledger, event, body["account"], own)
+        findings = [*_compare_header(event, signed)]
+        findings += await _compare_rows(rpc, ledger, event, signer, _Own(body["account"], own))
         return ChainProof(tuple(findings), chain_id, ledger, event.transaction, event.block_number, own.total())
 
 
@@ -84,16 +87,36 @@ async def _find_batch(rpc: Rpc, ledger: str, delivery_start: int, transaction: o
     return batches[-1] if batches else None
 
 
-async def _compare_rows(rpc: Rpc, ledger: str, event: BatchSettled, account: str, own: Counter[Row]) -> list[str]:
-    """Compare the account's rows with those that the contract executed."""
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """An account's rows by its receipt."""
+
+    account: str
+    rows: Counter[Row]
+
+
+def _compare_header(event: BatchSettled, signed: SettlementHeader) -> Iterator[str]:
+    """Compare what the settler signed with what the contract has said."""
+    if event.receipts_root != signed.receipts_root:
+        yield "the contract has another receipts root for this interval"
+    if event.readings_root != signed.readings_root:
+        yield "the contract has another readings root for this interval"
+    if event.batch_hash != signed.batch_hash:
+        yield "the contract has settled other rows than were signed for"
+
+
+async def _compare_rows(rpc: Rpc, ledger: str, event: BatchSettled, signer: str, own: _Own) -> list[str]:
+    """Compare the account's rows with those that the contract executed, and who sent them with the signer."""
     sent = await rpc.call("eth_getTransactionByHash", event.transaction)
     if not isinstance(sent, dict) or (sent["to"] or "").lower() != ledger:
         return [f"transaction {event.transaction} is no direct call of the ledger: its rows cannot be read"]
     arguments = contract("EnergyLedger").arguments("settleBatch", data(sent["input"]))
     if arguments is None or batch_hash(arguments[3]) != event.batch_hash:
         return [f"the rows in transaction {event.transaction} are not those that the contract settled"]
-    executed = Counter(row for row in unpack(arguments[3]) if row.account == account)
-    return [*_differences(own, executed)]
+    executed = Counter(row for row in unpack(arguments[3]) if row.account == own.account)
+    sender = sent["from"].lower()
+    others = [] if sender == signer else [f"the settlement is signed by {signer}, but {sender} sent it"]
+    return [*others, *_differences(own.rows, executed)]
 
 
 def _differences(own: Counter[Row], executed: Counter[Row]) -> Iterator[str]:
@@ -108,7 +131,8 @@ def _shown(row: Row) -> str:
         ("sell", "buy")[row.side == 0],
         f"{row.executed_wh} of {row.signed_wh} Wh for {row.value_micro} micro",
     )
-    return f"row ({verb} {amounts}, {row.metered_wh} Wh metered, {row.trades} trades)"
+    short = f", {row.short_wh} Wh short" if row.short_wh else ""
+    return f"row ({verb} {amounts}{short}, {row.metered_wh} Wh metered, {row.trades} trades)"
 
 
 def _rows(body: Mapping[str, Any]) -> Iterator[Row]:
@@ -124,6 +148,7 @@ def _rows(body: Mapping[str, Any]) -> Iterator[Row]:
             signed_limit=order.signed_limit,
             signed_wh=order.energy_wh,
             executed_wh=read_int(row, "executed_wh"),
+            short_wh=read_int(row, "short_wh"),
             metered_wh=read_int(row, "metered_wh"),
             value_micro=read_int(row, "value_micro"),
             trades=read_int(row, "trades"),

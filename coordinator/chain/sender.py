@@ -38,7 +38,13 @@ _FILLER_GAS = 21_000
 _ENVELOPE_BYTES = 256
 _STRANGER_ROUNDS = 5
 _SETTLEMENT = "settle_batch"
-_WAITING_CANNOT_HELP = ("AccountIntervalUsed(", "AccountEpochPassed(")
+_WAITING_CANNOT_HELP = (
+    "AccountIntervalUsed(",
+    "AccountIntervalPassed(",
+    "RecipientInvalid(",
+    "WithdrawalExpired(",
+    "WithdrawalNonceInvalid(",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +257,7 @@ class Sender:
             await self._fail(effect, text)
 
     def _may_pass(self, effect: Effect, text: str) -> bool:
-        """Tell whether to try again: money may be on its way, but an interval stays used."""
+        """Tell whether to try again: money may be on its way, but an interval or a nonce stays used."""
         if effect.state == "pending" and text.startswith(_WAITING_CANNOT_HELP):
             return False
         return effect.attempts + 1 < self._settings.attempts_max

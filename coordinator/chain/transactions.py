@@ -50,6 +50,18 @@ def sign(key: AccountKey, chain_id: int, nonce: int, call: Call, gas: int, fees:
     return Signed(nonce, raw, "0x" + keccak256(raw).hex())
 
 
+def max_fee_wei(signed: Signed) -> int:
+    """Return the most that a signed transaction pays per gas."""
+    return int.from_bytes(_fields(signed)[3])
+
+
+def sign_again(key: AccountKey, signed: Signed, fees: Fees) -> Signed:
+    """Sign the same transaction at other fees: it has the same nonce, so that only one of the two happens."""
+    chain_id, nonce, _, _, gas, to, _, calldata, *_ = _fields(signed)
+    call = Call("0x" + to.hex() if to else None, calldata)
+    return sign(key, int.from_bytes(chain_id), int.from_bytes(nonce), call, int.from_bytes(gas), fees)
+
+
 def created_address(creator: str, nonce: int) -> str:
     """Return the address of the contract that the creator's transaction of this nonce makes."""
     return "0x" + keccak256(rlp([bytes.fromhex(creator.removeprefix("0x")), nonce]))[12:].hex()
@@ -66,6 +78,28 @@ def rlp(value: object) -> bytes:
             body = b"".join(rlp(item) for item in value)
             return _prefix(0xC0, len(body)) + body
     raise TypeError(f"a {type(value).__name__} has no RLP")
+
+
+def _fields(signed: Signed) -> list[bytes]:
+    """Return a signed transaction's fields; its access list is empty."""
+    body, _ = _item(signed.raw, 1)
+    fields, at = [], 0
+    while at < len(body):
+        field, at = _item(body, at)
+        fields.append(field)
+    return fields
+
+
+def _item(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return the bytes of the RLP item at a place, a list's as they are, and where the next one begins."""
+    kind = data[at]
+    if kind < 0x80:
+        return data[at : at + 1], at + 1
+    length, begin = kind - (0x80 if kind < 0xC0 else 0xC0), at + 1
+    if length > 55:
+        begin += length - 55
+        length = int.from_bytes(data[at + 1 : begin])
+    return data[begin : begin + length], begin + length
 
 
 def _prefix(offset: int, length: int) -> bytes:

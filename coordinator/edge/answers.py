@@ -49,6 +49,37 @@ class ChainAddresses(TypedDict):
     currency_token: str
 
 
+class ContractPlace(TypedDict):
+    """One contract; its ABI is at the path ``abi`` of this server."""
+
+    name: str
+    address: str
+    abi: str
+
+
+class ContractsAnswer(TypedDict):
+    """Where the contracts are: on which chain, since which block, under which EIP-712 domain.
+
+    ``currency`` is the settlement currency, a token with 6 decimals. Interval 0 begins at ``genesis``.
+    """
+
+    chain_id: int
+    network: str
+    first_block: int
+    genesis: int
+    currency: str
+    domain_separator: str
+    contracts: list[ContractPlace]
+
+
+class ContractAnswer(TypedDict):
+    """One contract with its ABI, as Solidity's compiler describes it."""
+
+    name: str
+    address: str
+    abi: list[dict[str, Any]]
+
+
 class Operator(TypedDict):
     """Who signs device receipts; ``public_key`` is the secp256k1 point ``x || y``."""
 
@@ -136,6 +167,17 @@ class CancelledOrders(TypedDict):
     cancelled: list[str]
 
 
+class WithdrawalAnswer(TypedDict):
+    """A signed withdrawal, named by its digest: ``open`` until the chain decides, then ``done`` or ``refused``."""
+
+    withdrawal: str
+    number: int
+    status: Literal["open", "done", "refused"]
+    reason: str | None
+    nonce: int
+    money_micro: int
+
+
 class ReceiptBody(TypedDict):
     """The coordinator's word that a reading is kept."""
 
@@ -207,12 +249,19 @@ class TradesAnswer(TypedDict):
 
 
 class AccountAnswer(TypedDict):
-    """A member's balances and totals; ``saved_micro`` is against the supplier's tariff."""
+    """A member's balances and totals; ``saved_micro`` is against the supplier's tariff.
+
+    New orders get what is neither ``reserved_micro`` (orders and trades), ``withdrawing_micro`` (a signed
+    withdrawal on its way) nor ``requested_micro`` (asked for on chain). ``withdrawal_nonce`` is the next one's.
+    """
 
     account: str
     name: str
     money_micro: int
     reserved_micro: int
+    withdrawing_micro: int
+    requested_micro: int
+    withdrawal_nonce: int
     energy_wh: int
     bought_wh: int
     sold_wh: int
@@ -262,12 +311,25 @@ class ReceiptsAnswer(TypedDict):
     receipts: list[ReceiptLine]
 
 
+class SignedSettlement(TypedDict):
+    """What the settler signed about a batch (EIP-712 ``Settlement``); ``signature`` is ``r || vs``."""
+
+    delivery_start: int
+    revision: int
+    batch_hash: str
+    readings_root: str
+    receipts_root: str
+    signer: str
+    signature: str
+
+
 class ReceiptAnswer(TypedDict):
     """A settlement receipt with its proof: ``energy-trade receipt verify`` recomputes it."""
 
     body: dict[str, Any]
     proof: list[str]
     receipts_root: str
+    settlement: SignedSettlement
     transaction: str | None
     block_number: int | None
 

@@ -14,17 +14,23 @@ from ..market.events import (
     Event,
     FundsCredited,
     GateClosed,
+    IntervalCancelled,
+    IntervalCorrected,
     IntervalResettled,
     IntervalSettled,
     MemberAdmitted,
     MeterRegistered,
     MeterSuspended,
+    MoneyRequested,
     OrderClosed,
     OrderPlaced,
+    RequestReduced,
     SettlementConfirmed,
     Traded,
     TradingHalted,
     TradingResumed,
+    WithdrawalAccepted,
+    WithdrawalEnded,
 )
 from ..protocol.messages import device_text
 
@@ -37,6 +43,11 @@ _PUBLIC: dict[type[Event], tuple[str, ...]] = {
     OrderClosed: ("digest", "remaining_wh", "reason"),
     GateClosed: ("delivery_start", "price_micro_per_kwh", "price_range", "volume_wh", "rule"),
     FundsCredited: ("account", "money_micro"),
+    MoneyRequested: ("account", "money_micro", "available_at"),
+    RequestReduced: ("account", "money_micro"),
+    WithdrawalEnded: ("account", "number", "reason"),
+    IntervalCancelled: ("account", "delivery_start"),
+    IntervalCorrected: ("delivery_start", "revision"),
     SettlementConfirmed: ("delivery_start", "transaction", "block_number", "gas_used"),
     TradingHalted: ("reason",),
     TradingResumed: ("reason",),
@@ -56,6 +67,8 @@ def event_data(event: Event) -> dict[str, Any]:
     match event:
         case OrderPlaced():
             return {"digest": _plain("digest", event.digest), "order": _chosen(event.order, _ORDER)}
+        case WithdrawalAccepted():
+            return {"number": event.number, **_chosen(event.withdrawal, ("account", "money_micro"))}
         case IntervalSettled() | IntervalResettled():
             return {
                 "delivery_start": event.delivery_start,

@@ -7,6 +7,8 @@ from .answers import (
     AccountsAnswer,
     AliveAnswer,
     BookAnswer,
+    ContractAnswer,
+    ContractsAnswer,
     HealthAnswer,
     IntervalsAnswer,
     MarketAnswer,
@@ -22,6 +24,7 @@ from .wire import (
     AccountPage,
     AccountPath,
     BookPath,
+    ContractPath,
     IntervalPage,
     MeterPath,
     NoParameters,
@@ -34,6 +37,20 @@ from .wire import (
 async def market(call: Call[NoParameters, None]) -> Reply[MarketAnswer]:
     """Return the market's rules, contracts and state."""
     return Reply(200, call.services.views.market())
+
+
+async def contracts(call: Call[NoParameters, None]) -> Reply[ContractsAnswer]:
+    """Return where the contracts are, and where their ABIs."""
+    return Reply(200, call.services.contracts)
+
+
+async def contract(call: Call[ContractPath, None]) -> Reply[ContractAnswer]:
+    """Return one contract's address and ABI."""
+    name = call.parameters.name
+    place = next((place for place in call.services.contracts["contracts"] if place["name"] == name), None)
+    if place is None:
+        raise Refusal("not_found", "No contract of this market has this name.")
+    return Reply(200, {"name": name, "address": place["address"], "abi": call.services.interface(name)})
 
 
 async def meter(call: Call[MeterPath, None]) -> Reply[MeterAnswer]:

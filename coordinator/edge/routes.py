@@ -14,6 +14,7 @@ from .wire import (
     AccountPath,
     BookPath,
     CancelBody,
+    ContractPath,
     IntervalPage,
     JoinBody,
     MeterPath,
@@ -28,6 +29,7 @@ from .wire import (
     SessionBody,
     TradePage,
     Wire,
+    WithdrawalBody,
 )
 
 API = "/api/v1"
@@ -71,6 +73,7 @@ _ORDER_RULES = (
     "wrong_market",
     "interval_misaligned",
     "interval_not_open",
+    "interval_cancelled",
     "gate_closed",
     "beyond_horizon",
     "energy_out_of_range",
@@ -96,6 +99,15 @@ _READING_RULES = (
 
 ROUTES = (
     Route("GET", f"{API}/market", reads.market, answers.MarketAnswer),
+    Route("GET", f"{API}/contracts", reads.contracts, answers.ContractsAnswer),
+    Route(
+        "GET",
+        f"{API}/contracts/{{name}}",
+        reads.contract,
+        answers.ContractAnswer,
+        parameters=ContractPath,
+        errors=("not_found",),
+    ),
     Route(
         "POST",
         f"{API}/members",
@@ -149,6 +161,26 @@ ROUTES = (
             "suspended",
             *_ORDER_RULES,
             "trading_halted",
+            *_STORAGE,
+        ),
+        scope=Scope.SIGNED,
+    ),
+    Route(
+        "POST",
+        f"{API}/withdrawals",
+        writes.withdraw,
+        answers.WithdrawalAnswer,
+        body=WithdrawalBody,
+        statuses=(201, 200),
+        errors=(
+            "bad_signature",
+            "not_a_member",
+            "recipient_invalid",
+            "relay_fee_not_zero",
+            "wrong_nonce",
+            "withdrawal_open",
+            "expired",
+            "insufficient_funds",
             *_STORAGE,
         ),
         scope=Scope.SIGNED,

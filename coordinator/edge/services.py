@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from ..clock import Clock
 from ..market.commands import Command
@@ -14,6 +14,7 @@ from ..protocol.typed_data import Domain
 from .answers import (
     AccountAnswer,
     BookAnswer,
+    ContractsAnswer,
     HealthAnswer,
     IntervalAnswer,
     MarketAnswer,
@@ -23,6 +24,7 @@ from .answers import (
     ReceiptAnswer,
     ReceiptLine,
     TradeAnswer,
+    WithdrawalAnswer,
 )
 from .auth import Sessions
 from .metrics import Metrics
@@ -161,6 +163,9 @@ class Views(Protocol):
     async def placed(self, digest: bytes) -> PlacedOrder | None:
         """Return the present status of an order."""
 
+    def withdrawal(self, account: str, digest: bytes) -> WithdrawalAnswer | None:
+        """Return the status of an account's latest signed withdrawal, ``None`` when it is another one."""
+
     async def orders(self, address: str, limit: int) -> list[OrderAnswer]:
         """Return an account's newest orders."""
 
@@ -176,7 +181,10 @@ class Views(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that the handlers use; ``sign`` is the operator's key over a digest."""
+    """Everything that the handlers use.
+
+    ``sign`` is the operator's key over a digest; ``interface`` gives the ABI of one of the ``contracts``.
+    """
 
     clock: Clock
     domain: Domain
@@ -189,3 +197,5 @@ class Services:
     metrics: Metrics
     sign: Callable[[bytes], bytes]
     health: Callable[[], HealthAnswer]
+    contracts: ContractsAnswer
+    interface: Callable[[str], list[dict[str, Any]]]

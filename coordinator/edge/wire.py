@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from ..protocol.chain_messages import Withdrawal
 from ..protocol.messages import (
     CLIENT_ID_LENGTH_MAX,
     Cancel,
@@ -34,6 +35,8 @@ type Signature = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{128}$
 type Seconds = Annotated[int, Field(ge=0, le=SECONDS_MAX, description="UTC epoch seconds")]
 type EnergyWh = Annotated[int, Field(ge=0, le=ENERGY_WH_MAX)]
 type PositiveEnergyWh = Annotated[int, Field(ge=1, le=ENERGY_WH_MAX)]
+type PositiveMoneyMicro = Annotated[int, Field(ge=1, le=2**63 - 1)]
+type MoneyMicro = Annotated[int, Field(ge=0, le=2**63 - 1)]
 type Price = Annotated[int, Field(ge=-PRICE_MICRO_PER_KWH_MAX, le=PRICE_MICRO_PER_KWH_MAX)]
 type PowerW = Annotated[int, Field(ge=0, le=POWER_W_MAX)]
 type MarketId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -86,6 +89,21 @@ class CancelWire(Wire):
         """Return what was signed."""
         order, salt = unhex(self.order), unhex(self.salt)
         return Cancel(self.account, self.market, order, self.until, salt)
+
+
+class WithdrawalWire(Wire):
+    """Money that leaves the account for ``to``, as the contract's EIP-712 ``Withdrawal``."""
+
+    account: Address
+    to: Address
+    money_micro: PositiveMoneyMicro
+    relay_fee_micro: MoneyMicro
+    nonce: Annotated[int, Field(ge=0, le=2**62)]
+    deadline: Seconds
+
+    def message(self) -> Withdrawal:
+        """Return what was signed."""
+        return Withdrawal.from_wire(self.model_dump(mode="json"))
 
 
 class ReadingWire(Wire):
@@ -167,6 +185,13 @@ class CancelBody(Wire):
     signature: Signature
 
 
+class WithdrawalBody(Wire):
+    """A signed withdrawal (secp256k1, ``r || s``)."""
+
+    withdrawal: WithdrawalWire
+    signature: Signature
+
+
 class ReadingBody(Wire):
     """A reading signed by its meter (P-256, ``r || s``)."""
 
@@ -204,6 +229,12 @@ class OrderPath(Parameters):
     """One order."""
 
     digest: Hash
+
+
+class ContractPath(Parameters):
+    """One contract, by its name in Solidity."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9]{0,63}$")]
 
 
 class MeterPath(Parameters):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 
-from ..market.commands import AdmitMember, CancelOrder, PlaceOrder, RegisterMeter
+from ..market.commands import AdmitMember, CancelOrder, PlaceOrder, RegisterMeter, Withdraw
 from ..market.events import CloseReason, Event, OrderClosed, Rejected, Traded
 from ..protocol.keys import device_id_of
 from ..protocol.messages import ZERO_HASH, DeviceReceipt, MeterRegistration, Order, device_text
@@ -19,6 +19,7 @@ from .answers import (
     PlacedOrder,
     RegisteredMeter,
     SessionAnswer,
+    WithdrawalAnswer,
 )
 from .auth import REQUEST_AGE_S_MAX
 from .call import Call, Reply
@@ -35,9 +36,11 @@ from .wire import (
     RegistrationBody,
     SessionBody,
     SessionWire,
+    WithdrawalBody,
     unhex,
 )
 
+_ZERO_ADDRESS = "0x" + "00" * 20
 _STATUS_OF_REASON = {
     CloseReason.FILLED: "filled",
     CloseReason.CANCELLED: "cancelled",
@@ -113,6 +116,26 @@ async def place_order(call: Call[NoParameters, PlaceOrderBody]) -> Reply[PlacedO
     if placed is None:
         raise _refusal(result)
     return Reply(200, placed)
+
+
+async def withdraw(call: Call[NoParameters, WithdrawalBody]) -> Reply[WithdrawalAnswer]:
+    """Bring a member's signed withdrawal on chain; the same one again is answered with its present status."""
+    services, wanted = call.services, call.body.withdrawal.message()
+    if wanted.to in {_ZERO_ADDRESS, services.domain.ledger}:
+        raise Refusal("recipient_invalid", "The contract sends no money to this address: name the owner's wallet.")
+    checked = await services.signatures.of_account(wanted, unhex(call.body.signature), wanted.account)
+    if checked is None:
+        raise _bad_signature("withdrawal")
+    call.spend(wanted.account)
+    digest, compact = checked
+    result = await services.ledger.submit(Withdraw(wanted, digest, compact))
+    answer = services.views.withdrawal(wanted.account, digest)
+    if isinstance(result, Rejected):
+        if result.code != "duplicate_withdrawal" or answer is None:
+            raise _refusal(result)
+        return Reply(200, answer)
+    assert answer is not None
+    return Reply(201, answer)
 
 
 async def cancel_order(call: Call[OrderPath, CancelBody]) -> Reply[CancelledOrders]:

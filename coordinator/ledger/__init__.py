@@ -16,6 +16,7 @@ from .records import (
     OrderRecord,
     Published,
     ReceiptRecord,
+    Settler,
     StoredReading,
     TradeRecord,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Published",
     "Queries",
     "ReceiptRecord",
+    "Settler",
     "StoredReading",
     "Subscription",
     "TradeRecord",

@@ -9,7 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..market.commands import Command, ExcludeFromSettlement, MeteredEnergy, RegisterMeter, SettleInterval
+from ..market.commands import (
+    Command,
+    ExcludeFromSettlement,
+    MeteredEnergy,
+    RegisterMeter,
+    SettleInterval,
+    Withdraw,
+)
 from ..market.decide import Decision
 from ..market.decide import decide as decide_market
 from ..market.events import (
@@ -23,8 +30,11 @@ from ..market.events import (
     SettledTrade,
     SettlementRow,
     Traded,
+    WithdrawalAccepted,
 )
 from ..market.state import IntervalStage, MarketState
+from ..protocol.chain_messages import SettlementHeader
+from ..protocol.keccak import keccak256
 from ..protocol.messages import device_text
 from ..protocol.typed_data import Domain
 from ..settlement.deliver import AccountEnergy, MissingEnergy, SettledShare, TradeToSettle, deliver
@@ -48,9 +58,7 @@ class NewEffect:
 class Batch:
     """One settled interval as the contract and the members get it."""
 
-    delivery_start: int
-    readings_root: bytes
-    receipts_root: bytes
+    header: SettlementHeader
     rows: bytes
     totals: BatchTotals
     receipts: tuple[Statement, ...]
@@ -69,7 +77,10 @@ class BatchDraft:
         receipts_root, receipts = statements(self.terms, self.settlement)
         rows = self.settlement.rows
         packed, totals = pack_rows(rows, self.settlement.orders), batch_totals(rows)
-        return Batch(self.terms.delivery_start, self.readings_root, receipts_root, packed, totals, receipts)
+        header = SettlementHeader(
+            self.terms.delivery_start, self.terms.revision, keccak256(packed), self.readings_root, receipts_root
+        )
+        return Batch(header, packed, totals, receipts)
 
 
 def decide(state: MarketState, command: Command, at: int) -> Decision:
@@ -107,7 +118,7 @@ def draft_batch(state: MarketState, event: Settled, meters: Iterable[MeterEviden
 
 
 def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) -> list[NewEffect]:
-    """Return the effects of members and meters; a batch's are ``batch_effects``."""
+    """Return the effects of members, meters and withdrawals; a batch's are ``batch_effects``."""
     effects = []
     for event in events:
         match event:
@@ -117,6 +128,14 @@ def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) 
             case MeterRegistered():
                 assert isinstance(command, RegisterMeter)
                 effects.append(_register_meter(command))
+            case WithdrawalAccepted():
+                assert isinstance(command, Withdraw)
+                payload = {
+                    "number": event.number,
+                    "withdrawal": event.withdrawal.to_wire(),
+                    "signature": "0x" + command.signature.hex(),
+                }
+                effects.append(NewEffect(f"withdrawal:{event.number}", "relay_withdrawal", payload))
             case _:
                 pass
     return effects
@@ -132,12 +151,12 @@ def batch_effects(batch: Batch, event: Settled, interval_s: int, config: LedgerC
     if not batch.rows:
         return []
     settle = {
-        "delivery_start": batch.delivery_start,
-        "readings_root": "0x" + batch.readings_root.hex(),
-        "receipts_root": "0x" + batch.receipts_root.hex(),
+        "delivery_start": event.delivery_start,
+        "readings_root": "0x" + batch.header.readings_root.hex(),
+        "receipts_root": "0x" + batch.header.receipts_root.hex(),
         "rows": "0x" + batch.rows.hex(),
     }
-    effect = NewEffect(settlement_key(batch.delivery_start, event.revision), "settle_batch", settle)
+    effect = NewEffect(settlement_key(event.delivery_start, event.revision), "settle_batch", settle)
     if event.revision:
         return [effect]
     consumption_wh = sum(energy.consumption_wh for energy in event.energies)
@@ -146,7 +165,7 @@ def batch_effects(batch: Batch, event: Settled, interval_s: int, config: LedgerC
         "load_w": consumption_wh * _SECONDS_PER_HOUR // interval_s,
         "capacity_w": config.grid_capacity_w,
     }
-    return [effect, NewEffect(f"grid:{batch.delivery_start}", "update_grid", grid)]
+    return [effect, NewEffect(f"grid:{event.delivery_start}", "update_grid", grid)]
 
 
 def _settle(state: MarketState, command: SettleInterval, at: int) -> Decision:
@@ -214,7 +233,9 @@ def _unsettled_before(state: MarketState, delivery_start: int) -> int | None:
 
 
 def _settled_row(row: Row) -> SettlementRow:
-    return SettlementRow(row.account, row.order, row.executed_wh, row.metered_wh, row.value_micro, row.trades)
+    return SettlementRow(
+        row.account, row.order, row.executed_wh, row.short_wh, row.metered_wh, row.value_micro, row.trades
+    )
 
 
 def _settled_trade(share: SettledShare) -> SettledTrade:
@@ -231,8 +252,8 @@ def _settled_trade(share: SettledShare) -> SettledTrade:
 
 
 def _row_of(row: SettlementRow, signed: SignedOrder) -> Row:
-    side = signed.order.side
-    return Row(row.account, row.order, side, row.executed_wh, row.metered_wh, row.value_micro, row.trades)
+    amounts = row.executed_wh, row.short_wh, row.metered_wh, row.value_micro, row.trades
+    return Row(row.account, row.order, signed.order.side, *amounts)
 
 
 def _to_settle(state: MarketState, trades: Iterable[Traded]) -> list[TradeToSettle]:

@@ -11,21 +11,21 @@ from ..chain.ports import Mined
 from ..market.commands import Command, ConfirmSettlement
 from ..market.events import Event, Settled
 from ..metering.verification import Head
-from ..protocol.keccak import keccak256
 from ..protocol.receipts import canonical
 from . import codec
 from .decisions import Batch, BatchDraft, NewEffect, batch_effects, settlement_key
 from .evidence import device_key
 from .log import LogHead, LogRow, head_of
 from .projections import Projections
-from .records import LedgerConfig, StoredReading
+from .records import LedgerConfig, Settler, StoredReading
 from .store import insert_many, transaction
 
 _INSERT_BATCH = """
-INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (delivery_start) DO UPDATE SET
+INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (delivery_start) DO UPDATE SET
     receipts_root = excluded.receipts_root, batch_hash = excluded.batch_hash, rows = excluded.rows,
     traded_wh = excluded.traded_wh, value_micro = excluded.value_micro, minted_wh = excluded.minted_wh,
-    burned_wh = excluded.burned_wh, revision = excluded.revision
+    burned_wh = excluded.burned_wh, revision = excluded.revision, fees_micro = excluded.fees_micro,
+    signer = excluded.signer, signature = excluded.signature
 """
 
 
@@ -41,8 +41,9 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class SettledDraft:
-    """A batch to be written with the command that decided it."""
+    """A batch to be written, and signed, with the command that decided it."""
 
+    settler: Settler
     draft: BatchDraft
     event: Settled
     sequence: int
@@ -212,21 +213,24 @@ def _supersede(connection: sqlite3.Connection, event: Settled) -> None:
 
 def _write_batch(connection: sqlite3.Connection, batch: Batch, settled: SettledDraft) -> None:
     """Write batch and receipts. A later revision replaces the batch, but for its ``sequence``; receipts are kept."""
-    totals, revision = batch.totals, settled.event.revision
+    totals, header, settler = batch.totals, batch.header, settled.settler
     connection.execute(
         _INSERT_BATCH,
         (
-            batch.delivery_start,
+            header.delivery_start,
             settled.sequence,
-            batch.readings_root,
-            batch.receipts_root,
-            keccak256(batch.rows),
+            header.readings_root,
+            header.receipts_root,
+            header.batch_hash,
             batch.rows,
             totals.traded_wh,
             totals.value_micro,
             totals.minted_wh,
             totals.burned_wh,
-            revision,
+            header.revision,
+            totals.fees_micro,
+            settler.account,
+            settler.sign(header.digest(settled.draft.terms.domain)),
         ),
     )
     insert_many(
@@ -235,7 +239,7 @@ def _write_batch(connection: sqlite3.Connection, batch: Batch, settled: SettledD
         [
             (
                 receipt.account,
-                batch.delivery_start,
+                header.delivery_start,
                 receipt.body["revision"],
                 receipt.body["verified"]["consumption_wh"],
                 receipt.body["verified"]["production_wh"],

@@ -7,13 +7,19 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ..market.commands import (
+    BookCancellation,
+    BookCorrection,
+    BookRequest,
+    BookWithdrawal,
     CloseGate,
     Command,
     ConfirmSettlement,
     CreditFunds,
+    EndWithdrawal,
     ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
+    LapseRequests,
     ResumeTrading,
     SettleInterval,
     SuspendMeter,
@@ -27,12 +33,18 @@ RESERVE = 256
 gate from closing or a settlement from being booked."""
 
 _OWN = (
+    BookCancellation,
+    BookCorrection,
+    BookRequest,
+    BookWithdrawal,
     CloseGate,
     ConfirmSettlement,
     CreditFunds,
+    EndWithdrawal,
     ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
+    LapseRequests,
     ResumeTrading,
     SettleInterval,
     SuspendMeter,

@@ -27,7 +27,7 @@ from .outbox import Expectations, Outbox
 from .projections import Projections
 from .publisher import Subscription
 from .queries import Queries
-from .records import Committed, LedgerBusy, LedgerConfig, LedgerError, StoredReading
+from .records import Committed, LedgerBusy, LedgerConfig, LedgerError, Settler, StoredReading
 from .replay import Rebuilt, entries, read_entry
 from .schedule import Scheduler
 from .store import Store, damage_reported, transaction
@@ -50,12 +50,15 @@ class Ledger:
     queries: Queries
     expectations: Expectations
 
-    def __init__(self, path: Path, rules: MarketRules, config: LedgerConfig, domain: Domain, clock: Clock) -> None:
+    def __init__(
+        self, path: Path, rules: MarketRules, config: LedgerConfig, domain: Domain, clock: Clock, settler: Settler
+    ) -> None:
         self._path = path
         self._rules = rules
         self._config = config
         self._domain = domain
         self._clock = clock
+        self._settler = settler
         self._store = Store(path)
         self.outbox = Outbox(self._store)
         self.queries = Queries(self._store)
@@ -92,7 +95,7 @@ class Ledger:
             await self._store.close()
             raise
         signals = Signals(effects=self.outbox.written, readings=self._scheduler.notify)
-        self._writer = Writer(self._store, durable, self._clock, self._config, signals)
+        self._writer = Writer(self._store, durable, self._clock, self._config, self._settler, signals)
         self.expectations = Expectations(self._store, durable)
         self._task = asyncio.create_task(self._writer.run(), name="ledger-writer")
         return self

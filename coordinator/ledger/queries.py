@@ -14,6 +14,7 @@ from typing import Any
 from ..chain.ports import Effect
 from ..market.commands import PlaceOrder
 from ..market.events import CloseReason, Stage
+from ..protocol.chain_messages import SettlementHeader
 from . import codec
 from .evidence import SELECT_READINGS, device_key, reading_of
 from .log import TERMS_KIND
@@ -55,8 +56,14 @@ FROM trades t LEFT JOIN settled_trades s USING (trade_id)
 """
 _BATCHES = """
 SELECT s.delivery_start, s.batch_hash, s.readings_root, s.receipts_root, s.rows, s.traded_wh, s.value_micro,
-    s.minted_wh, s.burned_wh, i.transaction_hash
+    s.minted_wh, s.burned_wh, s.fees_micro, i.transaction_hash
 FROM settlements s LEFT JOIN intervals i USING (delivery_start)
+"""
+_RECEIPT = """
+SELECT r.body, r.proof, s.delivery_start, s.revision, s.batch_hash, s.readings_root, s.receipts_root, s.signer,
+    s.signature, i.transaction_hash, i.block_number
+FROM receipts r JOIN settlements s USING (delivery_start) LEFT JOIN intervals i USING (delivery_start)
+WHERE r.account = ? AND r.delivery_start = ? ORDER BY r.revision DESC LIMIT 1
 """
 _TOTALS = "SELECT account, intervals, consumption_wh, production_wh, saved_micro FROM account_totals"
 
@@ -107,15 +114,9 @@ class Queries:
         return [ReceiptRecord(*row) for row in rows]
 
     async def receipt(self, account: str, delivery_start: int) -> dict[str, Any] | None:
-        """Return the newest receipt's envelope: body, proof, receipts_root, transaction, block_number."""
-        rows = await self._rows(
-            "SELECT r.body, r.proof, s.receipts_root, i.transaction_hash, i.block_number FROM receipts r"
-            " JOIN settlements s USING (delivery_start) LEFT JOIN intervals i USING (delivery_start)"
-            " WHERE r.account = ? AND r.delivery_start = ? ORDER BY r.revision DESC LIMIT 1",
-            account,
-            delivery_start,
-        )
-        return _envelope(*rows[0]) if rows else None
+        """Return the newest receipt's envelope: body, proof, receipts_root, settlement, transaction, block_number."""
+        rows = await self._rows(_RECEIPT, account, delivery_start)
+        return _envelope(rows[0]) if rows else None
 
     async def account_totals(self, account: str) -> AccountTotals:
         """Return the sums over an account's receipts."""
@@ -223,14 +224,15 @@ def order_status(filled_wh: int, closed: CloseReason | None, stage: str | None) 
     return "partly_filled" if filled_wh else "resting"
 
 
-def _envelope(
-    body: str, proof: bytes, receipts_root: bytes, transaction: str | None, block_number: int | None
-) -> dict[str, Any]:
+def _envelope(row: Sequence[Any]) -> dict[str, Any]:
+    body, proof, *header, signer, signature, transaction, block_number = row
     steps = [proof[i : i + 32] for i in range(0, len(proof), 32)]
+    settlement = SettlementHeader(*header).to_wire()
     return {
         "body": json.loads(body),
         "proof": ["0x" + step.hex() for step in steps],
-        "receipts_root": "0x" + receipts_root.hex(),
+        "receipts_root": settlement["receipts_root"],
+        "settlement": settlement | {"signer": signer, "signature": "0x" + signature.hex()},
         "transaction": transaction,
         "block_number": block_number,
     }

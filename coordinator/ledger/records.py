@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..market.events import CloseReason, Event, Stage
@@ -38,6 +39,14 @@ class LedgerConfig:
     inbox_max: int = 4096
     group_max: int = 128
     subscription_max: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Who signs for the settlements; ``sign`` turns a digest into ``r || vs``."""
+
+    account: str
+    sign: Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +158,7 @@ class BatchRecord:
     value_micro: int
     minted_wh: int
     burned_wh: int
+    fees_micro: int
     transaction: str | None
 
 

@@ -18,6 +18,8 @@ from ..market.state import MarketState, state_hash
 from ..protocol.keys import verify_meter
 from ..protocol.messages import ZERO_HASH, device_text
 from ..protocol.receipts import canonical
+from ..protocol.recovery import recover_address
+from ..protocol.typed_data import Domain
 from .decisions import Batch, batch_effects, decide, draft_batch
 from .evidence import SELECT_READINGS, device_key, gather, question, reading_of
 from .log import Terms
@@ -120,7 +122,7 @@ def _check_settlement(
         yield f"{name} does not follow from the stored readings"
         return
     batch = draft_batch(rebuilt.state, event, evidence.meters, rebuilt.terms.domain).finish()
-    yield from (f"{name}: {fault}" for fault in _check_batch(connection, batch, event.revision))
+    yield from (f"{name}: {fault}" for fault in _check_batch(connection, batch, rebuilt.terms.domain))
     yield from (f"{name}: {fault}" for fault in _check_receipts(connection, batch, event.revision))
     yield from (f"{name}: {fault}" for fault in _check_effect(connection, batch, event))
 
@@ -133,20 +135,26 @@ def _check_revisions(connection: sqlite3.Connection, revisions: Mapping[int, _Re
             yield f"the stored settlement of {delivery_start} is not the last that was decided"
 
 
-def _check_batch(connection: sqlite3.Connection, batch: Batch, revision: int) -> Iterator[str]:
+def _check_batch(connection: sqlite3.Connection, batch: Batch, domain: Domain) -> Iterator[str]:
     """A batch that a later revision has replaced is gone; ``_check_revisions`` looks whether one has."""
-    sql = "SELECT revision, readings_root, receipts_root, rows FROM settlements WHERE delivery_start = ?"
-    found = connection.execute(sql, (batch.delivery_start,)).fetchone()
-    if found is not None and found[0] > revision:
+    sql = (
+        "SELECT revision, batch_hash, readings_root, receipts_root, rows, signer, signature"
+        " FROM settlements WHERE delivery_start = ?"
+    )
+    header = batch.header
+    found = connection.execute(sql, (header.delivery_start,)).fetchone()
+    if found is not None and found[0] > header.revision:
         return
-    stored = found[1:] if found is not None else None
-    if stored != (batch.readings_root, batch.receipts_root, batch.rows):
+    expected = header.revision, header.batch_hash, header.readings_root, header.receipts_root, batch.rows
+    if found is None or found[:5] != expected:
         yield "the stored roots or rows are others"
+    elif recover_address(header.digest(domain), found[6]) != found[5]:
+        yield "the settler did not sign it"
 
 
 def _check_receipts(connection: sqlite3.Connection, batch: Batch, revision: int) -> Iterator[str]:
     sql = "SELECT account, body, proof FROM receipts WHERE delivery_start = ? AND revision = ?"
-    rows = connection.execute(sql, (batch.delivery_start, revision))
+    rows = connection.execute(sql, (batch.header.delivery_start, revision))
     stored = {account: (body, proof) for account, body, proof in rows}
     for receipt in batch.receipts:
         expected = canonical(receipt.body).decode(), b"".join(receipt.proof)

@@ -29,7 +29,7 @@ from .group import Decided, EffectCounts, Group, SettledDraft
 from .inbox import CommandWork, Inbox, LookAgain, ReadingWork, Work
 from .log import LogHead, Terms, stored_head
 from .publisher import Publisher
-from .records import Committed, LedgerConfig, LedgerError, Published, StoredReading
+from .records import Committed, LedgerConfig, LedgerError, Published, Settler, StoredReading
 from .store import Store, error_name
 
 _LOG = structlog.get_logger(__name__)
@@ -80,7 +80,9 @@ type Answer = Callable[[], None]
 class Writer:
     """Runs as one task; nothing else changes the state or the log."""
 
-    def __init__(self, store: Store, durable: Durable, clock: Clock, config: LedgerConfig, signals: Signals) -> None:
+    def __init__(
+        self, store: Store, durable: Durable, clock: Clock, config: LedgerConfig, settler: Settler, signals: Signals
+    ) -> None:
         self.durable = durable
         self.counters = Counters()
         self.inbox = Inbox(config.inbox_max)
@@ -88,6 +90,7 @@ class Writer:
         self._store = store
         self._clock = clock
         self._config = config
+        self._settler = settler
         self._signals = signals
         self._ahead = copy.deepcopy(durable.state)
         self._pause: tuple[float, Rejected] | None = None
@@ -177,7 +180,7 @@ class Writer:
             return self._reject(work, Rejected("readings_changed", "The readings say otherwise by now: settle again."))
         draft = draft_batch(self._ahead, event, evidence.meters, self.durable.terms.domain)
         decided = self._append(group, command, decision, work.completes)
-        group.batch = SettledDraft(draft, event, decided.row.sequence, self._ahead.rules.interval_s)
+        group.batch = SettledDraft(self._settler, draft, event, decided.row.sequence, self._ahead.rules.interval_s)
         return _answer_command(work, decided)
 
     async def _evidence(self, delivery_start: int, sequence: int | None) -> Evidence | None:

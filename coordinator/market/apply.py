@@ -10,20 +10,27 @@ from .events import (
     Event,
     FundsCredited,
     GateClosed,
+    IntervalCancelled,
+    IntervalCorrected,
     IntervalResettled,
     IntervalSettled,
     MemberAdmitted,
     MeterRegistered,
     MeterSuspended,
+    MoneyRequested,
     OrderClosed,
     OrderPlaced,
+    RequestReduced,
     SettlementConfirmed,
     SettlementRow,
     Traded,
     TradingHalted,
     TradingResumed,
+    WithdrawalAccepted,
+    WithdrawalEnded,
 )
 from .state import (
+    CANCELLED_INTERVALS_KEPT,
     FINISHED_INTERVALS_KEPT,
     Account,
     Interval,
@@ -32,6 +39,8 @@ from .state import (
     MarketState,
     Member,
     Meter,
+    MoneyRequest,
+    SignedWithdrawal,
 )
 
 
@@ -54,6 +63,22 @@ def apply(state: MarketState, event: Event, at: int) -> None:  # noqa: C901, PLR
             _confirm(state, event)
         case FundsCredited():
             _credit(state, event)
+        case IntervalCorrected():
+            _correct(state, event)
+        case MoneyRequested():
+            _request(state, event.account, event.money_micro, event.available_at)
+            state.credited[event.reference] = None
+        case RequestReduced():
+            request = state.accounts[event.account].request
+            _request(state, event.account, event.money_micro, request.available_at if request is not None else 0)
+        case WithdrawalAccepted():
+            state.withdrawals = event.number
+            kept = SignedWithdrawal(event.number, event.withdrawal, event.digest)
+            state.accounts[event.withdrawal.account].withdrawal = kept
+        case WithdrawalEnded():
+            _end_withdrawal(state, event)
+        case IntervalCancelled():
+            _cancel_interval(state, event)
         case MemberAdmitted():
             state.members[event.account] = Member(event.name)
             _account(state, event.account)
@@ -203,6 +228,39 @@ def _confirm(state: MarketState, event: SettlementConfirmed) -> None:
 
 def _credit(state: MarketState, event: FundsCredited) -> None:
     _account(state, event.account).money_micro += event.money_micro
+    state.credited[event.reference] = None
+
+
+def _request(state: MarketState, name: str, money_micro: int, available_at: int) -> None:
+    """Let this much of an account's money be requested, in place of what was."""
+    _account(state, name).request = MoneyRequest(money_micro, available_at) if money_micro else None
+    state.requests.pop(name, None)
+    if money_micro:
+        state.requests[name] = None
+
+
+def _end_withdrawal(state: MarketState, event: WithdrawalEnded) -> None:
+    account = state.accounts[event.account]
+    account.withdrawal_nonce = event.next_nonce
+    if account.withdrawal is not None:
+        account.withdrawal.stage = "done" if event.reason is None else "refused"
+        account.withdrawal.reason = event.reason
+
+
+def _cancel_interval(state: MarketState, event: IntervalCancelled) -> None:
+    """Note the interval; only the latest of an account are kept."""
+    account = _account(state, event.account)
+    account.cancelled[event.delivery_start] = None
+    for start in sorted(account.cancelled)[:-CANCELLED_INTERVALS_KEPT]:
+        del account.cancelled[start]
+    state.credited[event.reference] = None
+
+
+def _correct(state: MarketState, event: IntervalCorrected) -> None:
+    for change in event.changes:
+        account = _account(state, change.account)
+        account.money_micro += change.money_micro
+        account.energy_wh += change.energy_wh
     state.credited[event.reference] = None
 
 

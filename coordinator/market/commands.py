@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..protocol.chain_messages import Withdrawal
 from ..protocol.messages import Order
 
 
@@ -59,13 +60,85 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True)
 class CreditFunds:
-    """Book a deposit (or, negative, a withdrawal) that the observer saw on chain.
+    """Book a deposit that the observer saw on chain (or, negative, as earlier versions did, a withdrawal).
 
     ``reference`` is ``block:transaction:log`` and makes the booking idempotent.
     """
 
     account: str
     money_micro: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookWithdrawal:
+    """Book money that the observer saw leave an account on chain; ``reference`` as in ``CreditFunds``."""
+
+    account: str
+    to: str
+    money_micro: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookRequest:
+    """Book a member's own request for its money (0: it changed its mind) that the observer saw on chain."""
+
+    account: str
+    money_micro: int
+    available_at: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class LapseRequests:
+    """End the requests whose money can be taken no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Bring a signed withdrawal on chain; ``signature`` as in ``PlaceOrder``, checked at the edge."""
+
+    withdrawal: Withdrawal
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndWithdrawal:
+    """Release the money of a withdrawal that the contract refuses; ``next_nonce`` if it said which it expects."""
+
+    account: str
+    number: int
+    reason: str
+    next_nonce: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BookCancellation:
+    """Book that an account used up an interval on chain, so that its orders there can be settled no more."""
+
+    account: str
+    delivery_start: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What a correction adds to one account's columns."""
+
+    account: str
+    money_micro: int
+    energy_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class BookCorrection:
+    """Book a settled interval's correction that the observer saw on chain; ``reference`` as in ``CreditFunds``."""
+
+    delivery_start: int
+    revision: int
+    changes: tuple[AccountChange, ...]
     reference: str
 
 
@@ -143,6 +216,13 @@ type Command = (
     | PlaceOrder
     | CancelOrder
     | CreditFunds
+    | BookWithdrawal
+    | BookRequest
+    | LapseRequests
+    | Withdraw
+    | EndWithdrawal
+    | BookCancellation
+    | BookCorrection
     | CloseGate
     | ExpireOrders
     | SettleInterval

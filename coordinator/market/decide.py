@@ -1,7 +1,7 @@
 """The market's judgement: ``decide`` looks at the state and answers with events or a refusal.
 
 It never changes the state and never raises for a user's mistake. Orders are judged in
-``orders``, the end of an interval in ``closing``.
+``orders``, the end of an interval in ``closing``, money that leaves in ``withdrawals``.
 """
 
 from __future__ import annotations
@@ -9,23 +9,31 @@ from __future__ import annotations
 from .closing import close_gate
 from .commands import (
     AdmitMember,
+    BookCancellation,
+    BookCorrection,
+    BookRequest,
+    BookWithdrawal,
     CancelOrder,
     CloseGate,
     Command,
     ConfirmSettlement,
     CreditFunds,
+    EndWithdrawal,
     ExcludeFromSettlement,
     ExpireOrders,
     HaltTrading,
+    LapseRequests,
     PlaceOrder,
     RegisterMeter,
     ResumeTrading,
     SettleInterval,
     SuspendMeter,
+    Withdraw,
 )
 from .events import (
     Event,
     FundsCredited,
+    IntervalCorrected,
     MemberAdmitted,
     MeterRegistered,
     MeterSuspended,
@@ -37,13 +45,22 @@ from .events import (
 from .orders import cancel_orders, expire_orders, has_expired_orders, place_order
 from .rejections import Code, refuse
 from .state import IntervalStage, MarketState
+from .withdrawals import (
+    accept_withdrawal,
+    book_cancellation,
+    book_request,
+    book_withdrawal,
+    end_withdrawal,
+    lapse_requests,
+    lapsed_requests,
+)
 
 METERS_PER_ACCOUNT_MAX = 16
 
 type Decision = tuple[Event, ...] | Rejected
 
 
-def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: C901, PLR0911 - one arm per command
+def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one arm per command
     """Return what the command, sequenced at the UTC second ``at``, makes happen.
 
     ``SettleInterval`` and ``ExcludeFromSettlement`` are the ledger's to decide (they need settlement)
@@ -66,6 +83,20 @@ def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: 
             return _suspend_meter(state, command)
         case CreditFunds():
             return _credit(state, command)
+        case BookCorrection():
+            return _correct(state, command)
+        case BookWithdrawal():
+            return book_withdrawal(state, command)
+        case BookRequest():
+            return book_request(state, command)
+        case LapseRequests():
+            return lapse_requests(state, at)
+        case Withdraw():
+            return accept_withdrawal(state, command, at)
+        case EndWithdrawal():
+            return end_withdrawal(state, command)
+        case BookCancellation():
+            return book_cancellation(state, command)
         case ConfirmSettlement():
             return _confirm(state, command)
         case HaltTrading():
@@ -77,14 +108,15 @@ def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: 
 
 
 def due(state: MarketState, at: int) -> tuple[Command, ...]:
-    """Return what the clock asks for at ``at``: expiries, then gates to close, oldest first."""
+    """Return what the clock asks for at ``at``: expiries, then gates to close, oldest first, then lapsed requests."""
     gates = (
         CloseGate(start)
         for start in sorted(state.intervals)
         if state.intervals[start].stage is IntervalStage.OPEN and state.rules.gate_at(start) <= at
     )
     expiries = (ExpireOrders(),) if has_expired_orders(state, at) else ()
-    return (*expiries, *gates)
+    lapses = (LapseRequests(),) if lapsed_requests(state, at) else ()
+    return (*expiries, *gates, *lapses)
 
 
 def _admit(state: MarketState, command: AdmitMember) -> Decision:
@@ -137,6 +169,13 @@ def _credit(state: MarketState, command: CreditFunds) -> Decision:
     if command.reference in state.credited:
         return refuse(Code.DUPLICATE_CREDIT, "this transfer is booked already", command.reference)
     return (FundsCredited(command.account, command.money_micro, command.reference),)
+
+
+def _correct(state: MarketState, command: BookCorrection) -> Decision:
+    """Book what the chain says; nothing can be said against it any more."""
+    if command.reference in state.credited:
+        return refuse(Code.DUPLICATE_CREDIT, "this correction is booked already", command.reference)
+    return (IntervalCorrected(command.delivery_start, command.revision, command.changes, command.reference),)
 
 
 def _confirm(state: MarketState, command: ConfirmSettlement) -> Decision:

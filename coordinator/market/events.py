@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..protocol.chain_messages import Withdrawal
 from ..protocol.messages import Order
-from .commands import MeteredEnergy
+from .commands import AccountChange, MeteredEnergy
 
 
 class Stage(StrEnum):
@@ -119,6 +120,62 @@ class FundsCredited:
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyRequested:
+    """A member asked the contract for its money and can take it from ``available_at`` on; 0 ends the request."""
+
+    account: str
+    money_micro: int
+    available_at: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReduced:
+    """This much of what a member requested can still be taken: the rest was taken, or its time is over."""
+
+    account: str
+    money_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalAccepted:
+    """A signed withdrawal's money is reserved until the chain has decided; ``number`` counts from 1."""
+
+    number: int
+    withdrawal: Withdrawal
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawalEnded:
+    """A signed withdrawal is on chain, or (with a ``reason``) the contract refused it."""
+
+    account: str
+    number: int
+    next_nonce: int
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCancelled:
+    """An account used up an interval on chain: none of its orders there can be settled."""
+
+    account: str
+    delivery_start: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCorrected:
+    """A settled interval was corrected on chain: accounts gained or lost money and energy."""
+
+    delivery_start: int
+    revision: int
+    changes: tuple[AccountChange, ...]
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettledTrade:
     """What one trade became after metering."""
 
@@ -135,13 +192,15 @@ class SettledTrade:
 class SettlementRow:
     """One order's row in the batch that the contract checks.
 
-    ``value_micro`` is what a buyer pays or a seller receives; ``metered_wh`` is minted for a
+    ``value_micro`` is what a buyer pays or a seller receives, with fees and compensation. ``short_wh``
+    was traded but not executed, and the account answers for it. ``metered_wh`` is minted for a
     seller (verified production, never less than ``executed_wh``) and burned for a buyer.
     """
 
     account: str
     order: bytes
     executed_wh: int
+    short_wh: int
     metered_wh: int
     value_micro: int
     trades: int
@@ -221,6 +280,12 @@ type Event = (
     | OrderClosed
     | GateClosed
     | FundsCredited
+    | MoneyRequested
+    | RequestReduced
+    | WithdrawalAccepted
+    | WithdrawalEnded
+    | IntervalCancelled
+    | IntervalCorrected
     | IntervalSettled
     | IntervalResettled
     | SettlementConfirmed

@@ -104,6 +104,8 @@ def _refuse_interval(state: MarketState, order: Order, at: int) -> Rejected | No
             Code.INTERVAL_MISALIGNED,
             f"delivery_start must be a multiple of {rules.interval_s} s",
         )
+    if start in state.accounts[order.account].cancelled:
+        return refuse(Code.INTERVAL_CANCELLED, "the account cancelled this interval on chain; take another one")
     interval = state.intervals.get(start)
     if interval is not None and interval.stage is not IntervalStage.OPEN:
         return refuse(Code.INTERVAL_NOT_OPEN, "trading for this interval is over; take a later one")

@@ -10,7 +10,9 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
+from ..protocol.chain_messages import Withdrawal
 from ..protocol.messages import Order, Side
 from .book import Book
 from .events import (
@@ -24,6 +26,8 @@ from .events import (
 from .rules import MarketRules
 
 FINISHED_INTERVALS_KEPT = 16
+CANCELLED_INTERVALS_KEPT = 96
+"""As many as an account's window in the contract has."""
 
 
 class IntervalStage(StrEnum):
@@ -71,11 +75,40 @@ class Meter:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class MoneyRequest:
+    """Money that a member asked the contract for and has not taken."""
+
+    money_micro: int
+    available_at: int
+
+
+@dataclass(slots=True)
+class SignedWithdrawal:
+    """An account's latest signed withdrawal; ``stage`` is open, then done or refused with a ``reason``."""
+
+    number: int
+    withdrawal: Withdrawal
+    digest: bytes
+    stage: Literal["open", "done", "refused"] = "open"
+    reason: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the chain has not decided yet."""
+        return self.stage == "open"
+
+    def is_brought_by(self, to: str, money_micro: int) -> bool:
+        """Tell whether this is the money that left, as far as a transfer shows it."""
+        return self.is_open and (self.withdrawal.to, self.withdrawal.money_micro) == (to, money_micro)
+
+
 @dataclass(slots=True)
 class Account:
     """Money and energy of one account, as the contract's columns, and its totals.
 
-    ``reserved_micro`` covers open buys at their limits and filled ones at their prices.
+    ``reserved_micro`` covers open buys at their limits and filled ones at their prices. ``withdrawal_nonce``
+    is the next signed withdrawal's, as far as the chain has told; ``cancelled`` are delivery starts.
     """
 
     money_micro: int = 0
@@ -87,11 +120,31 @@ class Account:
     revenue_micro: int = 0
     open_orders: dict[bytes, None] = field(default_factory=dict)
     meters: list[int] = field(default_factory=list)
+    request: MoneyRequest | None = None
+    withdrawal: SignedWithdrawal | None = None
+    withdrawal_nonce: int = 0
+    cancelled: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def withdrawing_micro(self) -> int:
+        """What a signed withdrawal takes that the chain has not decided yet."""
+        withdrawal = self.withdrawal
+        return withdrawal.withdrawal.money_micro if withdrawal is not None and withdrawal.is_open else 0
+
+    @property
+    def withdrawable_micro(self) -> int:
+        """What orders and trades do not need, so that a signed withdrawal may take it; requested money too."""
+        return self.money_micro - self.reserved_micro - self.withdrawing_micro
+
+    @property
+    def requested_micro(self) -> int:
+        """What the member's own request on chain reserves: what it asked for, as far as it is held and free."""
+        return min(self.request.money_micro, max(0, self.withdrawable_micro)) if self.request is not None else 0
 
     @property
     def available_micro(self) -> int:
         """What new orders may reserve."""
-        return self.money_micro - self.reserved_micro
+        return self.withdrawable_micro - self.requested_micro
 
 
 @dataclass(slots=True)
@@ -162,8 +215,8 @@ class Interval:
 class MarketState:
     """All that ``decide`` may look at.
 
-    ``credited`` never forgets: after a deep rollback of the chain the observer tells old deposits
-    again, and a forgotten one would be money out of nothing.
+    ``requests`` are the accounts with one. ``credited`` never forgets: after a deep rollback of the chain the
+    observer tells old deposits again, and a forgotten one would be money out of nothing.
     """
 
     rules: MarketRules
@@ -175,6 +228,8 @@ class MarketState:
     orders: dict[bytes, KnownOrder] = field(default_factory=dict)
     orders_placed: int = 0
     trades_made: int = 0
+    withdrawals: int = 0
+    requests: dict[str, None] = field(default_factory=dict)
     credited: dict[str, None] = field(default_factory=dict)
     expiries: list[tuple[int, int, bytes]] = field(default_factory=list)
 
@@ -197,7 +252,8 @@ def _encoded(state: MarketState) -> dict[str, object]:
         "accounts": {name: repr(account) for name, account in state.accounts.items()},
         "intervals": [_interval(state.intervals[start]) for start in sorted(state.intervals)],
         "orders": {digest.hex(): repr(order) for digest, order in state.orders.items()},
-        "counts": [state.orders_placed, state.trades_made],
+        "counts": [state.orders_placed, state.trades_made, state.withdrawals],
+        "requests": list(state.requests),
         "credited": list(state.credited),
     }
 

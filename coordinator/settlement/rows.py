@@ -1,7 +1,7 @@
 """What the contract gets: one packed row per executed order of an interval.
 
-A row has 153 bytes: account 20 | side 1 | limit int64 8 | signed Wh 6 | executed Wh 6 | metered Wh 6 |
-value int64 8 | trades uint16 2 | terms hash 32 | r 32 | vs 32 (EIP-2098). Rows stand by rising account,
+A row has 159 bytes: account 20 | side 1 | limit int64 8 | signed Wh 6 | executed Wh 6 | short Wh 6 |
+metered Wh 6 | value int64 8 | trades uint16 2 | terms hash 32 | r 32 | vs 32 (EIP-2098). Rows stand by rising account,
 within an account by rising order digest, because the contract checks each account's interval bit
 once and every digest for repetition by order.
 """
@@ -16,7 +16,7 @@ from ..protocol.messages import Order, Side
 from ..protocol.units import ENERGY_WH_MAX
 from .deliver import AccountEnergy, SettledShare
 
-ROW_BYTES = 153
+ROW_BYTES = 159
 TRADES_MAX = 2**16 - 1
 
 
@@ -30,16 +30,18 @@ class SignedOrder:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One order's row. ``value_micro`` is what its buyer pays or its seller receives.
+    """One order's row. ``value_micro`` is what its buyer pays or its seller receives in all.
 
-    ``metered_wh`` is minted for a seller and burned for a buyer, of which ``executed_wh`` changes
-    hands; a buyer's equals ``executed_wh``, a seller's may hold a surplus that it keeps.
+    Of what was traded, ``executed_wh`` changes hands; ``short_wh`` does not, and the account answers for
+    it. ``metered_wh`` is minted for a seller and burned for a buyer; a buyer's is at most
+    ``executed_wh``, a seller's at least that: the surplus is its own.
     """
 
     account: str
     order: bytes
     side: Side
     executed_wh: int
+    short_wh: int
     metered_wh: int
     value_micro: int
     trades: int
@@ -47,12 +49,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BatchTotals:
-    """The sums over a batch that the contract emits."""
+    """The sums over a batch that the contract emits; ``value_micro`` is what the buyers pay.
 
-    traded_wh: int
+    ``fees_micro`` of it is not received by the sellers.
+    """
+
     value_micro: int
+    traded_wh: int
     minted_wh: int
     burned_wh: int
+    fees_micro: int
 
 
 class RowLimit(ValueError):
@@ -75,13 +81,15 @@ def build_rows(shares: Iterable[SettledShare], energies: Iterable[AccountEnergy]
 
 
 def batch_totals(rows: Iterable[Row]) -> BatchTotals:
-    """Return the sums of a batch, after checking that energy and money net to zero."""
+    """Return the sums of a batch, after checking that energy nets to zero and money to the fees."""
     sold = [row for row in rows if row.side is Side.SELL]
     bought = [row for row in rows if row.side is Side.BUY]
-    traded_wh, value = sum(row.executed_wh for row in sold), sum(row.value_micro for row in sold)
-    assert traded_wh == sum(row.executed_wh for row in bought)
-    assert value == sum(row.value_micro for row in bought)
-    return BatchTotals(traded_wh, value, sum(r.metered_wh for r in sold), sum(r.metered_wh for r in bought))
+    traded_wh, paid_micro = sum(row.executed_wh for row in bought), sum(row.value_micro for row in bought)
+    fees_micro = paid_micro - sum(row.value_micro for row in sold)
+    assert traded_wh == sum(row.executed_wh for row in sold)
+    assert fees_micro >= 0
+    minted_wh, burned_wh = sum(row.metered_wh for row in sold), sum(row.metered_wh for row in bought)
+    return BatchTotals(paid_micro, traded_wh, minted_wh, burned_wh, fees_micro)
 
 
 def pack_rows(rows: Iterable[Row], orders: Mapping[bytes, SignedOrder]) -> bytes:
@@ -94,7 +102,7 @@ def _row(account: str, order: bytes, side: Side, shares: Sequence[SettledShare])
     value = sum(share.value_micro for share in shares)
     if executed_wh > ENERGY_WH_MAX or len(shares) > TRADES_MAX or not -(2**63) <= value < 2**63:
         raise RowLimit(f"order 0x{order.hex()} has more energy, value or trades than a row can hold")
-    return Row(account, order, side, executed_wh, executed_wh, value, len(shares))
+    return Row(account, order, side, executed_wh, 0, executed_wh, value, len(shares))
 
 
 def _mint_surplus(rows: Sequence[Row], energies: Mapping[str, AccountEnergy]) -> list[Row]:
@@ -123,6 +131,7 @@ def _pack(row: Row, signed: SignedOrder) -> bytes:
             order.signed_limit.to_bytes(8, "big", signed=True),
             order.energy_wh.to_bytes(6, "big"),
             row.executed_wh.to_bytes(6, "big"),
+            row.short_wh.to_bytes(6, "big"),
             row.metered_wh.to_bytes(6, "big"),
             row.value_micro.to_bytes(8, "big", signed=True),
             row.trades.to_bytes(2, "big"),

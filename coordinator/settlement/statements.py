@@ -72,7 +72,7 @@ class Statement:
 
 def statements(terms: StatementTerms, settlement: Settlement) -> tuple[bytes, tuple[Statement, ...]]:
     """Return the receipts' root and every trader's receipt, by rising account."""
-    bodies = [(part.energy.account, _body(terms, settlement.orders, part)) for part in _by_account(settlement)]
+    bodies = [(part.energy.account, _body(terms, settlement.orders, part)) for part in _by_account(terms, settlement)]
     leaves = [receipt_leaf(body) for _, body in bodies]
     proofs = merkle_proofs(leaves)
     return merkle_root(leaves), tuple(
@@ -82,9 +82,16 @@ def statements(terms: StatementTerms, settlement: Settlement) -> tuple[bytes, tu
 
 def readings_root(evidence: Iterable[MeterEvidence], domain: Domain) -> bytes:
     """Return the root over the signed registers used: opening, then closing, by rising device id."""
-    ordered = sorted(evidence, key=lambda meter: meter.opening.reading.device_id)
+    return merkle_root(_reading_leaves(_ordered(evidence), domain))
+
+
+def _ordered(evidence: Iterable[MeterEvidence]) -> list[MeterEvidence]:
+    return sorted(evidence, key=lambda meter: meter.opening.reading.device_id)
+
+
+def _reading_leaves(ordered: Iterable[MeterEvidence], domain: Domain) -> list[bytes]:
     ends = [end.reading for meter in ordered for end in (meter.opening, meter.closing)]
-    return merkle_root([reading_leaf(reading.digest(domain)) for reading in ends])
+    return [reading_leaf(reading.digest(domain)) for reading in ends]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +101,18 @@ class _Part:
     energy: AccountEnergy
     trades: list[dict[str, Any]]
     rows: list[Row]
-    meters: list[MeterEvidence]
+    meters: list[dict[str, Any]]
 
     def settled_wh(self, side: Side) -> int:
         """Return what was settled on one side."""
         return sum(trade["settled_wh"] for trade in self.trades if trade["side"] == side)
 
-    def total_micro(self) -> int:
+    def energy_micro(self) -> int:
         """Return what the account receives for its sales less what it pays."""
         return sum(t["value_micro"] if t["side"] == Side.SELL else -t["value_micro"] for t in self.trades)
 
 
-def _by_account(settlement: Settlement) -> list[_Part]:
+def _by_account(terms: StatementTerms, settlement: Settlement) -> list[_Part]:
     """Deal the settlement out to its traders, by rising account."""
     accounts = traders(share.trade for share in settlement.shares)
     energies = {energy.account: energy for energy in settlement.energies}
@@ -115,14 +122,16 @@ def _by_account(settlement: Settlement) -> list[_Part]:
         parts[share.trade.seller].trades.append(_trade(share, Side.SELL))
     for row in settlement.rows:
         parts[row.account].rows.append(row)
-    for meter in sorted(settlement.evidence, key=lambda meter: meter.opening.reading.device_id):
+    ordered = _ordered(settlement.evidence)
+    proofs = merkle_proofs(_reading_leaves(ordered, terms.domain))
+    for place, meter in enumerate(ordered):
         if meter.account in parts:
-            parts[meter.account].meters.append(meter)
+            parts[meter.account].meters.append(_meter(meter, *proofs[2 * place : 2 * place + 2]))
     return list(parts.values())
 
 
 def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Part) -> dict[str, Any]:
-    energy, total_micro = part.energy, part.total_micro()
+    energy, total_micro = part.energy, part.energy_micro()  # nothing is charged or compensated besides
     return {
         "version": RECEIPT_VERSION,
         "revision": terms.revision,
@@ -133,7 +142,7 @@ def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Par
         "delivery_start": terms.delivery_start,
         "interval_s": terms.interval_s,
         "rule": terms.rule,
-        "meters": [_meter(meter) for meter in part.meters],
+        "meters": part.meters,
         "verified": {
             "consumption_wh": energy.consumption_wh,
             "production_wh": energy.production_wh,
@@ -179,20 +188,25 @@ def _row(row: Row, signed: SignedOrder) -> dict[str, Any]:
         "signature": "0x" + signed.signature.hex(),
         "digest": "0x" + row.order.hex(),
         "executed_wh": row.executed_wh,
+        "short_wh": row.short_wh,
         "metered_wh": row.metered_wh,
         "value_micro": row.value_micro,
         "trades": row.trades,
     }
 
 
-def _meter(meter: MeterEvidence) -> dict[str, Any]:
+def _meter(meter: MeterEvidence, opening_proof: list[bytes], closing_proof: list[bytes]) -> dict[str, Any]:
     return {
         "device_id": device_text(meter.opening.reading.device_id),
         "public_key": "0x" + meter.public_key.hex(),
-        "opening": _signed(meter.opening),
-        "closing": _signed(meter.closing),
+        "opening": _signed(meter.opening, opening_proof),
+        "closing": _signed(meter.closing, closing_proof),
     }
 
 
-def _signed(signed: SignedReading) -> dict[str, Any]:
-    return {"reading": signed.reading.to_wire(), "signature": "0x" + signed.signature.hex()}
+def _signed(signed: SignedReading, proof: list[bytes]) -> dict[str, Any]:
+    return {
+        "reading": signed.reading.to_wire(),
+        "signature": "0x" + signed.signature.hex(),
+        "proof": ["0x" + step.hex() for step in proof],
+    }

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..chain.abi import contract
-from ..chain.contracts import Addresses, hexed, read_balances, read_logs
-from ..chain.ports import Balance, BatchSettled, Deposited, Withdrawn
+from ..chain.contracts import Addresses, hexed, read_balances
+from ..chain.logs import read_logs
+from ..chain.ports import Balance, BatchSettled, Deposited, FeesCollected, IntervalCorrected, Withdrawn
 from ..chain.rpc import Rpc, data, quantity
 from ..protocol.client import CoordinatorClient
 
@@ -22,12 +23,16 @@ _LOG_BLOCKS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was compared. Money in 1e-6 currency, energy in Wh; all sums are over all accounts."""
+    """What was compared. Money in 1e-6 currency, energy in Wh; all sums are over all accounts.
+
+    ``fees_micro`` is what batches kept as fees and none of the accounts has got.
+    """
 
     accounts: int
     differing: tuple[str, ...]
     money_micro: int
     deposited_micro: int
+    fees_micro: int
     held_micro: int
     energy_wh: int
     minted_wh: int
@@ -40,8 +45,8 @@ class Audit:
 
     @property
     def money_off_micro(self) -> int:
-        """Money that was made or lost: all accounts less what was paid in; zero when all is well."""
-        return self.money_micro - self.deposited_micro
+        """Money that was made or lost: all accounts and fees less what was paid in; zero when all is well."""
+        return self.money_micro + self.fees_micro - self.deposited_micro
 
     @property
     def energy_off_wh(self) -> int:
@@ -56,7 +61,7 @@ class Audit:
     @property
     def fully_backed(self) -> bool:
         """Whether the contract holds exactly the currency that it owes."""
-        return self.held_micro == self.money_micro
+        return self.held_micro == self.money_micro + self.fees_micro
 
 
 async def audit(client: CoordinatorClient, data_folder: Path) -> Audit:
@@ -102,6 +107,8 @@ async def _compare(
     block: Mapping[str, Any],
 ) -> Audit:
     logs = await _logs(rpc, addresses, quantity(block["number"]))
+    batches = [log.totals for log in logs if isinstance(log, BatchSettled)]
+    corrections = [log for log in logs if isinstance(log, IntervalCorrected)]
     call = {"to": addresses.currency, "data": hexed(contract("DemoCurrency").encode("balanceOf", addresses.ledger))}
     held = data(await rpc.call("eth_call", call, {"blockHash": block["hash"]}))
     return Audit(
@@ -110,10 +117,12 @@ async def _compare(
         money_micro=sum(balance.money_micro for balance in chain.values()),
         deposited_micro=sum(log.money_micro for log in logs if isinstance(log, Deposited))
         - sum(log.money_micro for log in logs if isinstance(log, Withdrawn)),
+        fees_micro=sum(batch.fees_micro for batch in batches)
+        - sum(log.money_micro for log in logs if isinstance(log, FeesCollected) and log.account in ledger),
         held_micro=int.from_bytes(held, "big"),
         energy_wh=sum(balance.energy_wh for balance in chain.values()),
-        minted_wh=sum(log.minted_wh for log in logs if isinstance(log, BatchSettled)),
-        burned_wh=sum(log.burned_wh for log in logs if isinstance(log, BatchSettled)),
+        minted_wh=sum(batch.minted_wh for batch in batches) + sum(log.minted_wh for log in corrections),
+        burned_wh=sum(batch.burned_wh for batch in batches) + sum(log.burned_wh for log in corrections),
     )
 
 

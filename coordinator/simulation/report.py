@@ -103,7 +103,8 @@ def _verdict(audit: Audit) -> str:
 def _sums(audit: Audit, currency: str) -> str:
     backed = "fully backed" if audit.fully_backed else f"but the contract holds {money(audit.held_micro, 6)}"
     return (
-        f"money: accounts {money(audit.money_micro, 6)} - deposits {money(audit.deposited_micro, 6)}"
+        f"money: accounts {money(audit.money_micro, 6)} + fees {money(audit.fees_micro, 6)}"
+        f" - deposits {money(audit.deposited_micro, 6)}"
         f" = {audit.money_off_micro} {currency}, {backed}; energy: accounts {audit.energy_wh:,} Wh"
         f" - (minted {audit.minted_wh:,} - burned {audit.burned_wh:,}) = {audit.energy_off_wh} Wh"
     )

@@ -24,11 +24,13 @@ from .meter import MeterEntities, read_sample
 from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable
 from .protocol.messages import Cancel, DeviceReceipt, Order, Side, TimeInForce
 from .protocol.units import interval_start
+from .protocol.wire import read_int
 from .store import NotWrittenError, StateStore
 
 ANSWER_S = 15.0
 ORDERS_REMEMBERED = 100
 RETRY_S_MIN, RETRY_S_MAX = 5.0, 300.0
+WITHDRAWAL_VALID_S = 86_400
 
 
 class Home:
@@ -108,6 +110,16 @@ class Home:
     async def async_cancel(self, order: bytes) -> Answer | None:
         """Cancel an order (zero: all) and wait for the answer; ``None``: it stays in the outbox."""
         return await self._answer_to(self.agent.cancel(self.market_time(), order))
+
+    async def async_withdraw(self, to: str, money_micro: int) -> dict[str, Any]:
+        """Sign a withdrawal and have it brought on chain; raise what the client raises.
+
+        It is not kept for later: whoever asks again after an outage signs a new one, and only one is taken at a time.
+        """
+        identity, domain = self.agent.identity, self.agent.info.domain
+        nonce = read_int(await self._client.account(identity.account), "withdrawal_nonce")
+        wanted = identity.withdrawal(to, money_micro, nonce, self.market_time() + WITHDRAWAL_VALID_S)
+        return await self._client.withdraw(wanted, identity.account_key.sign(wanted.digest(domain)))
 
     async def async_set_trading(self, enabled: bool) -> None:
         """Switch trading; off also cancels what stands in the market."""

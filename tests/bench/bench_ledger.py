@@ -22,6 +22,7 @@ from coordinator.ledger.replay import replay
 from coordinator.ledger.verify import verify
 from coordinator.market.commands import PlaceOrder
 from coordinator.protocol.messages import Side
+from coordinator.settlement.rows import ROW_BYTES
 from tests.ledger.world import RULES, START, Home, World, open_ledger
 
 HOMES = 100
@@ -134,7 +135,7 @@ async def measure_settlement(folder: Path, count: int) -> None:
         taken = time.perf_counter() - begun
         batch = await world.ledger.queries.batch(start)
         assert batch is not None
-        print(f"settlement of {count} homes: {taken * 1000:.0f} ms, {len(batch.rows) // 153} rows")
+        print(f"settlement of {count} homes: {taken * 1000:.0f} ms, {len(batch.rows) // ROW_BYTES} rows")
 
 
 if __name__ == "__main__":

@@ -17,15 +17,18 @@ from coordinator.chain.deployment import Deployment
 from coordinator.chain.observer import Observer, ObserverSettings
 from coordinator.chain.ports import (
     Balance,
-    BatchSettled,
     ChainEvent,
+    CorrectedAccount,
     Deposited,
     Effect,
     ExpectedBatch,
+    FeesCollected,
+    IntervalCorrected,
     Mined,
     Mismatch,
     Report,
     Standing,
+    Withdrawn,
 )
 from coordinator.chain.rpc import Rpc
 from coordinator.chain.sender import Sender, SenderSettings
@@ -114,6 +117,7 @@ class Community:
         self.batches: dict[int, ExpectedBatch] = {}
         self.confirmed: set[int] = set()
         self.credited: dict[str, tuple[str, int]] = {}
+        self.corrected: dict[str, tuple[CorrectedAccount, ...]] = {}
         self.events: list[ChainEvent] = []
         self.reports: list[Report] = []
         self.failed: list[tuple[str, str]] = []
@@ -134,8 +138,16 @@ class Community:
         self.outbox.add(key, "register_meter", message.to_wire() | signed)
         return key
 
-    def trade(self, number: int, seller: Home, buyer: Home, energy_wh: int = 500, surplus_wh: int = 20) -> str:
-        """Decide the settlement of one trade in the number-th interval since genesis."""
+    def trade(
+        self,
+        number: int,
+        seller: Home,
+        buyer: Home,
+        energy_wh: int = 500,
+        surplus_wh: int = 20,
+        fee_micro: int = 0,
+    ) -> str:
+        """Decide the settlement of one trade in the number-th interval since genesis; the buyer pays a fee."""
         start = self.deployment.genesis + number * INTERVAL_S
         value = value_micro(energy_wh, 200_000)
         rows, orders = [], {}
@@ -144,7 +156,8 @@ class Community:
             digest = order.digest(self.domain)
             orders[digest] = SignedOrder(order, compact(home.account, digest))
             metered_wh = energy_wh + (surplus_wh if side is Side.SELL else 0)
-            rows.append(Row(home.address, digest, side, energy_wh, metered_wh, value, 1))
+            paid = value + (fee_micro if side is Side.BUY else 0)
+            rows.append(Row(home.address, digest, side, energy_wh, 0, metered_wh, paid, 1))
         packed = pack_rows(sorted(rows, key=lambda r: r.account), orders)
         return self.settle(ExpectedBatch(start, b"\x11" * 32, b"\x22" * 32, packed))
 
@@ -165,9 +178,15 @@ class Community:
 
     async def on_event(self, event: ChainEvent) -> None:
         self.events.append(event)
-        if not isinstance(event, BatchSettled):
-            sign = 1 if isinstance(event, Deposited) else -1
-            self.credited[event.reference] = event.account, sign * event.money_micro
+        match event:
+            case Deposited() | FeesCollected():
+                self.credited[event.reference] = event.account, event.money_micro
+            case Withdrawn():
+                self.credited[event.reference] = event.account, -event.money_micro
+            case IntervalCorrected():
+                self.corrected[event.reference] = event.rows or ()
+            case _:
+                pass
 
     async def on_report(self, report: Report) -> None:
         self.reports.append(report)
@@ -184,6 +203,7 @@ class Community:
         columns: dict[str, Balance] = {}
         gains = list(self.credited.values())
         moves = [(account, money_micro, 0) for account, money_micro in gains]
+        moves += [(row.account, row.money_micro, row.energy_wh) for rows in self.corrected.values() for row in rows]
         for batch in self.batches.values():
             moves += [(account, *change) for account, change in changes(unpack(batch.rows)).items()]
         for account, money_micro, energy_wh in moves:

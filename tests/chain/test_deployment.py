@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from coordinator.chain import deployment
 from coordinator.chain.abi import CONTRACTS, contract, describe_revert
 from coordinator.chain.contracts import hexed
-from coordinator.chain.deployment import DeploymentError, ensure_deployed, load_deployment
+from coordinator.chain.deployment import ensure_deployed, load_deployment, prepare, sign_plan
 from coordinator.chain.devchain import DevChain
+from coordinator.chain.networks import DeploymentError
 from coordinator.chain.rpc import Rpc, data, quantity
+from coordinator.chain.transactions import max_fee_wei
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey
 from coordinator.protocol.typed_data import Domain
-from tests.chain.conftest import TERMS, deploy
+from tests.chain.conftest import TERMS, WANTED, deploy
 
 
 async def ask(rpc: Rpc, name: str, place: str, function: str, *values: object) -> tuple[object, ...] | None:
@@ -27,27 +32,49 @@ async def ask(rpc: Rpc, name: str, place: str, function: str, *values: object) -
 async def test_ledger_is_made_for_the_market_and_the_operator_has_the_roles(
     rpc: Rpc, operator: AccountKey, tmp_path: Path
 ) -> None:
-    made = await ensure_deployed(rpc, operator, tmp_path, TERMS, 1_800_000_123)
+    made = await ensure_deployed(rpc, operator, tmp_path, WANTED, 1_800_000_123)
     places = made.addresses
     assert made.genesis == 1_800_000_000
     for function, expected in {
         "marketHash": keccak256(TERMS.market.encode()),
         "intervalS": TERMS.interval_s,
         "genesis": made.genesis,
-        "priceMax": TERMS.price_max_micro_per_kwh,
         "currency": places.currency,
         "energyToken": places.token,
+        "settler": operator.address,
+        "compliance": places.compliance,
+        "batchRules": False,
         "domainSeparator": Domain(made.chain_id, places.ledger).separator(),
     }.items():
         assert await ask(rpc, "EnergyLedger", places.ledger, function) == (expected,)
-    for role in range(1, 5):
+    told = await ask(rpc, "EnergyLedger", places.ledger, "terms")
+    assert told is not None
+    band = TERMS.price_min_micro_per_kwh, TERMS.price_max_micro_per_kwh
+    assert told[0] == (
+        TERMS.market,
+        TERMS.interval_s,
+        made.genesis,
+        places.currency,
+        *band,
+        TERMS.price_max_micro_per_kwh,  # what a shortfall is answered for at most
+        0,  # what unused energy is taken back for at least
+        TERMS.metered_max_wh,
+        0,
+        operator.address,
+        TERMS.exit_delay_s,
+        TERMS.settle_within_s,
+    )
+    for role in range(6):
         assert await ask(rpc, "Authority", places.authority, "hasRole", role, operator.address) == (True, 0)
+    assert await ask(rpc, "Authority", places.authority, "hasRole", 6, places.disputes) == (True, 0)
+    assert await ask(rpc, "ReadingDisputes", places.disputes, "isBonded", operator.address) == (True,)
+    assert await ask(rpc, "DemoCurrency", places.currency, "allowance", operator.address, places.disputes) == (0,)
     assert load_deployment(tmp_path) == made
 
 
 async def test_second_start_sends_nothing(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
-    first = await ensure_deployed(rpc, operator, tmp_path, TERMS, int(time.time()))
-    again = await ensure_deployed(rpc, operator, tmp_path, TERMS, int(time.time()) + 5_000)
+    first = await ensure_deployed(rpc, operator, tmp_path, WANTED, int(time.time()))
+    again = await ensure_deployed(rpc, operator, tmp_path, WANTED, int(time.time()) + 5_000)
     assert again == first
     assert quantity(await rpc.call("eth_getTransactionCount", operator.address, "latest")) == first.next_nonce
 
@@ -56,8 +83,8 @@ async def test_lost_chain_gets_the_same_contracts_again(operator: AccountKey, tm
     made = []
     for folder in ("one", "two"):
         async with DevChain(tmp_path / folder, fund=[operator.address]) as chain, Rpc(chain.url) as rpc:
-            made.append(await ensure_deployed(rpc, operator, tmp_path, TERMS, int(time.time())))
-            assert await ask(rpc, "EnergyLedger", made[-1].addresses.ledger, "market") == (TERMS.market,)
+            made.append(await ensure_deployed(rpc, operator, tmp_path, WANTED, int(time.time())))
+            assert await ask(rpc, "EnergyLedger", made[-1].addresses.ledger, "intervalS") == (TERMS.interval_s,)
             assert made[-1].rpc_url == chain.url
     assert replace(made[0], rpc_url="") == replace(made[1], rpc_url="")
 
@@ -65,18 +92,18 @@ async def test_lost_chain_gets_the_same_contracts_again(operator: AccountKey, tm
 async def test_node_that_is_gone_stops_only_the_first_start(operator: AccountKey, tmp_path: Path) -> None:
     async with Rpc("http://127.0.0.1:9") as nowhere:
         with pytest.raises(DeploymentError, match=r"does not answer.*start the node or set chain.rpc_url"):
-            await ensure_deployed(nowhere, operator, tmp_path, TERMS, 0)
+            await ensure_deployed(nowhere, operator, tmp_path, WANTED, 0)
         async with DevChain(tmp_path / "chain", fund=[operator.address]) as chain, Rpc(chain.url) as rpc:
-            made = await ensure_deployed(rpc, operator, tmp_path, TERMS, int(time.time()))
-        assert (await ensure_deployed(nowhere, operator, tmp_path, TERMS, 0)).addresses == made.addresses
+            made = await ensure_deployed(rpc, operator, tmp_path, WANTED, int(time.time()))
+        assert (await ensure_deployed(nowhere, operator, tmp_path, WANTED, 0)).addresses == made.addresses
 
 
 async def test_other_terms_operator_or_folder_are_refused(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
     await deploy(rpc, operator, tmp_path)
     with pytest.raises(DeploymentError, match="interval_s 900, now it is 60; put that back"):
-        await ensure_deployed(rpc, operator, tmp_path, replace(TERMS, interval_s=60), 0)
+        await ensure_deployed(rpc, operator, tmp_path, replace(WANTED, terms=replace(TERMS, interval_s=60)), 0)
     with pytest.raises(DeploymentError, match="made with operator"):
-        await ensure_deployed(rpc, AccountKey.generate(), tmp_path, TERMS, 0)
+        await ensure_deployed(rpc, AccountKey.generate(), tmp_path, WANTED, 0)
 
 
 async def test_damaged_file_is_named(tmp_path: Path) -> None:
@@ -113,3 +140,62 @@ def test_reverts_are_named() -> None:
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_every_artifact_can_be_read(name: str) -> None:
     assert contract(name).bytecode
+
+
+async def test_a_folder_of_another_version_is_refused(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
+    await deploy(rpc, operator, tmp_path)
+    file = tmp_path / "deployment.json"
+    values = json.loads(file.read_text("utf-8"))
+    del values["layout"]
+    file.write_text(json.dumps(values), "utf-8")
+    with pytest.raises(DeploymentError, match="another version's contracts"):
+        load_deployment(tmp_path)
+
+
+async def test_a_longer_exit_delay_than_wanted_may_stay(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
+    await deploy(rpc, operator, tmp_path)
+    shorter = replace(WANTED, terms=replace(TERMS, exit_delay_s=3_600))
+    assert (await ensure_deployed(rpc, operator, tmp_path, shorter, 0)).terms.exit_delay_s == TERMS.exit_delay_s
+    longer = replace(WANTED, terms=replace(TERMS, exit_delay_s=TERMS.exit_delay_s + 1))
+    with pytest.raises(DeploymentError, match="made with exit_delay_s 172800, now it is 172801"):
+        await ensure_deployed(rpc, operator, tmp_path, longer, 0)
+
+
+async def test_a_deployment_that_became_too_cheap_is_signed_again(
+    rpc: Rpc, operator: AccountKey, tmp_path: Path
+) -> None:
+    await rpc.call("evm_setAutomine", False)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2):
+            await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+    first = load_deployment(tmp_path)
+    assert first is not None
+    await rpc.call("anvil_dropAllTransactions")
+    await rpc.call("anvil_setNextBlockBaseFeePerGas", hex(50 * 10**9))
+    await rpc.call("evm_mine")
+    await rpc.call("evm_setAutomine", True)
+    made = await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+    assert made.addresses == first.addresses
+    assert load_deployment(tmp_path) == made
+    assert [t.nonce for t in made.transactions] == [t.nonce for t in first.transactions]
+    assert all(
+        max_fee_wei(again) > 50 * 10**9 > max_fee_wei(t)
+        for again, t in zip(made.transactions, first.transactions, strict=True)
+    )
+
+
+async def test_a_wiring_that_failed_is_named_though_all_contracts_stand(
+    rpc: Rpc, operator: AccountKey, tmp_path: Path
+) -> None:
+    plan = await prepare(rpc, operator.address, WANTED, 0)
+    starved = tuple(replace(step, gas=30_000) if step.text == "name the settler" else step for step in plan.steps)
+    made = await sign_plan(rpc, operator, replace(plan, steps=starved))
+    deployment._keep(tmp_path, made, rpc.url)
+    with pytest.raises(DeploymentError, match="a transaction failed: "):
+        await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+
+
+async def test_a_transaction_that_failed_is_named(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
+    mad = replace(WANTED, terms=replace(TERMS, under_use_price_min_micro_per_kwh=TERMS.price_max_micro_per_kwh + 1))
+    with pytest.raises(DeploymentError, match="ConfigurationInvalid.*underUsePriceMin"):
+        await ensure_deployed(rpc, operator, tmp_path, mad, 0)

@@ -11,16 +11,30 @@ from pathlib import Path
 import pytest
 
 from coordinator.chain.abi import contract
-from coordinator.chain.batch import totals, unpack
+from coordinator.chain.batch import ROW_LENGTH, Totals, totals, unpack
 from coordinator.chain.contracts import TOKEN_UNITS_PER_WH, hexed
 from coordinator.chain.devchain import DevChain
-from coordinator.chain.ports import Agreement, BatchSettled, Deposited, Mismatch, Withdrawn
+from coordinator.chain.ports import (
+    Agreement,
+    Balance,
+    BatchSettled,
+    Deposited,
+    FeesCollected,
+    IntervalCancelled,
+    IntervalCorrected,
+    MandateRevoked,
+    MandateSet,
+    Mismatch,
+    WithdrawalRequested,
+    Withdrawn,
+)
 from coordinator.chain.rpc import Rpc
-from coordinator.chain.transactions import Call, Fees, sign
+from coordinator.chain.transactions import Call, Fees, created_address, sign
+from coordinator.protocol.chain_messages import Correction, Withdrawal
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey
-from tests.chain.conftest import deploy
-from tests.chain.support import FAST_OBSERVER, Community, Home, events_of, until
+from tests.chain.conftest import TERMS, WANTED, deploy
+from tests.chain.support import FAST_OBSERVER, INTERVAL_S, MARKET, Community, Home, compact, events_of, until
 
 
 def agrees_wholly(community: Community, batches: int, accounts: int) -> bool:
@@ -45,16 +59,23 @@ async def settled(community: Community, operator: AccountKey) -> AsyncIterator[t
 
 
 async def withdraw(rpc: Rpc, community: Community, home: Home, money_micro: int) -> None:
-    await rpc.call("anvil_setBalance", home.address, hex(10**18))
-    calldata = contract("EnergyLedger").encode("withdraw", money_micro, home.address)
-    await act(rpc, home, Call(community.deployment.addresses.ledger, calldata))
+    """Let a home take money out by itself, after the delay."""
+    await on_ledger(rpc, community, home.account, "requestWithdrawal", money_micro)
+    await rpc.call("evm_increaseTime", 2 * 86_400)
+    await on_ledger(rpc, community, home.account, "withdraw", money_micro, home.address)
 
 
-async def act(rpc: Rpc, home: Home, call: Call) -> None:
-    """Let a home make a transaction of its own."""
-    await rpc.call("anvil_setBalance", home.address, hex(10**18))
-    nonce = int(await rpc.call("eth_getTransactionCount", home.address, "latest"), 16)
-    signed = sign(home.account, 31337, nonce, call, 300_000, Fees(10**9, 10**9))
+async def on_ledger(rpc: Rpc, community: Community, key: AccountKey, function: str, *values: object) -> None:
+    """Call the ledger with a key of its own."""
+    calldata = contract("EnergyLedger").encode(function, *values)
+    await act(rpc, key, Call(community.deployment.addresses.ledger, calldata))
+
+
+async def act(rpc: Rpc, key: AccountKey, call: Call) -> None:
+    """Let an account make a transaction of its own."""
+    await rpc.call("anvil_setBalance", key.address, hex(10**18))
+    nonce = int(await rpc.call("eth_getTransactionCount", key.address, "latest"), 16)
+    signed = sign(key, 31337, nonce, call, 400_000, Fees(10**9, 10**9))
     await rpc.call("eth_sendRawTransaction", hexed(signed.raw))
     await until_receipt(rpc, signed.transaction)
 
@@ -79,12 +100,155 @@ async def test_deposits_settlements_and_withdrawals_are_told_and_agree(
     assert {(d.account, d.money_micro) for d in deposits} == {(h.address, 5_000_000) for h in (seller, buyer)}
     (batch,) = events_of(BatchSettled, community.events)
     sums = totals(unpack(community.batches[batch.delivery_start].rows))
-    assert (batch.traded_wh, batch.value_micro, batch.minted_wh, batch.burned_wh) == (500, 100_000, 520, 500)
-    assert (sums.traded_wh, sums.value_micro, sums.minted_wh, sums.burned_wh) == (500, 100_000, 520, 500)
+    assert batch.totals == sums == Totals(100_000, traded_wh=500, minted_wh=520, burned_wh=500, fees_micro=0)
     (withdrawal,) = events_of(Withdrawn, community.events)
     assert (withdrawal.account, withdrawal.money_micro) == (seller.address, 5_100_000)
     assert withdrawal.reference == f"{withdrawal.transaction}:0"
+    (request,) = events_of(WithdrawalRequested, community.events)
+    assert (request.account, request.money_micro) == (seller.address, 5_100_000)
+    assert request.available_at == await timestamp_of(rpc, request.block_number) + 2 * 86_400
     assert not mismatches(community)
+
+
+async def timestamp_of(rpc: Rpc, block_number: int) -> int:
+    block = await rpc.call("eth_getBlockByNumber", hex(block_number), False)
+    return int(block["timestamp"], 16)
+
+
+async def test_relayed_withdrawal_leaves_the_account_with_its_fee(
+    rpc: Rpc, settled: tuple[Community, Home, Home], operator: AccountKey, tmp_path: Path
+) -> None:
+    community, seller, _ = settled
+    message = Withdrawal(seller.address, seller.address, 3_000_000, 50_000, 0, 2**40)
+    signature = compact(seller.account, message.digest(community.domain))
+    call = [tuple(message.to_wire().values()), signature[:32], signature[32:]]
+    async with community.observing(tmp_path / "observer.json") as observer:
+        await until(lambda: agrees_wholly(community, batches=1, accounts=2))
+        await on_ledger(rpc, community, operator, "relayWithdrawal", *call)
+        await until(lambda: len(events_of(Withdrawn, community.events)) == 2)
+        await until(lambda: observer.status.agreed_block == observer.status.block_number)
+    withdrawn = events_of(Withdrawn, community.events)
+    assert [(w.account, w.money_micro) for w in withdrawn] == [(seller.address, 3_000_000), (seller.address, 50_000)]
+    assert len({w.reference for w in withdrawn}) == 2
+    assert not mismatches(community)
+
+
+async def test_fees_go_from_the_batches_to_the_fee_account(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
+    seller, buyer, treasurer = Home(), Home(), Home()
+    wanted = replace(WANTED, terms=replace(TERMS, fee_max_micro_per_kwh=20_000, fee_account=treasurer.address))
+    community = await deploy(rpc, operator, tmp_path, wanted)
+    community.welcome(buyer)
+    for number, fee_micro in ((1, 10_000), (2, 7)):
+        community.trade(number, seller, buyer, fee_micro=fee_micro)
+    async with community.observing(tmp_path / "observer.json"):
+        async with community.sending(operator):
+            await until(lambda: agrees_wholly(community, batches=2, accounts=2))
+        await on_ledger(rpc, community, buyer.account, "collectFees")
+        await until(lambda: agrees_wholly(community, batches=2, accounts=3))
+    assert [batch.totals.fees_micro for batch in events_of(BatchSettled, community.events)] == [10_000, 7]
+    (collected,) = events_of(FeesCollected, community.events)
+    assert (collected.account, collected.money_micro) == (treasurer.address, 10_007)
+    assert community.columns()[treasurer.address] == Balance(10_007, 0)
+    assert not mismatches(community)
+
+
+async def correct(rpc: Rpc, community: Community, operator: AccountKey, gains: Home, loses: Home) -> None:
+    """Take 40 Wh and 7 micro from one home, of which another gets 30 Wh and the money; 10 Wh are burned."""
+    (start,) = community.batches
+    message = Correction(loses.address, MARKET, start, 1, -40, -7)
+    signature = compact(loses.account, message.digest(community.domain))
+    rows = [
+        (gains.address, 30, 7, 0, 0, bytes(32), bytes(32)),
+        (loses.address, -40, -7, 0, 10, signature[:32], signature[32:]),
+    ]
+    roots = b"\x44" * 32, b"\x55" * 32
+    await on_ledger(rpc, community, operator, "correctInterval", start, 1, *roots, sorted(rows))
+
+
+async def test_correction_is_reported_booked_and_agrees_afterwards(
+    rpc: Rpc, community: Community, operator: AccountKey, tmp_path: Path
+) -> None:
+    seller, buyer = Home(), Home()
+    for home in (seller, buyer):
+        community.welcome(home)
+    community.trade(1, seller, buyer, surplus_wh=200)
+    (start,) = community.batches
+    async with community.observing(tmp_path / "observer.json") as observer:
+        async with community.sending(operator):
+            await until(lambda: agrees_wholly(community, batches=1, accounts=2))
+        await correct(rpc, community, operator, buyer, seller)
+        await until(lambda: bool(community.corrected))
+        await until(lambda: observer.status.agreed_block == observer.status.block_number)
+        await asyncio.sleep(2 * FAST_OBSERVER.grace_s)
+    (event,) = events_of(IntervalCorrected, community.events)
+    assert (event.delivery_start, event.revision, event.minted_wh, event.burned_wh) == (start, 1, 0, 10)
+    assert {row.account: (row.energy_wh, row.money_micro) for row in event.rows or ()} == {
+        seller.address: (-40, -7),
+        buyer.address: (30, 7),
+    }
+    (found,) = mismatches(community)
+    assert (found.code, found.delivery_start) == ("correction_unknown", start)
+    assert community.columns() == {seller.address: Balance(5_099_993, 160), buyer.address: Balance(4_900_007, 30)}
+
+
+async def test_correction_that_cannot_be_read_is_reported(
+    rpc: Rpc, community: Community, operator: AccountKey, tmp_path: Path
+) -> None:
+    """The settler is a contract here: the rows are not in its transaction's call data as the ledger got them."""
+    seller, buyer = Home(), Home()
+    async with community.observing(tmp_path / "observer.json"), community.sending(operator):
+        for home in (seller, buyer):
+            community.welcome(home)
+        community.trade(1, seller, buyer, surplus_wh=200)
+        await until(lambda: agrees_wholly(community, batches=1, accounts=2))
+        forwarder = await forward_to(rpc, operator, community.deployment.addresses.ledger)
+        await on_ledger(rpc, community, operator, "setSettler", forwarder)
+        community.deployment = replace(
+            community.deployment, addresses=replace(community.deployment.addresses, ledger=forwarder)
+        )
+        await correct(rpc, community, operator, buyer, seller)
+        await until(lambda: "correction_unreadable" in community.mismatches())
+    assert community.mismatches()[0] == "correction_unreadable"
+    assert all(event.rows is None for event in events_of(IntervalCorrected, community.events))
+
+
+async def forward_to(rpc: Rpc, operator: AccountKey, ledger: str) -> str:
+    """Make a contract that passes every call on to the ledger, and fails when that does."""
+    passing_on = bytes.fromhex(f"365f5f375f5f365f5f73{ledger[2:]}5af1")
+    runtime = passing_on + bytes([0x60, len(passing_on) + 6, 0x57]) + bytes.fromhex("5f5ffd5b00")
+    length = f"60{len(runtime):02x}"
+    nonce = int(await rpc.call("eth_getTransactionCount", operator.address, "latest"), 16)
+    await act(rpc, operator, Call(None, bytes.fromhex(f"{length}600c600039{length}6000f3") + runtime))
+    return created_address(operator.address, nonce)
+
+
+async def test_what_changes_no_column_is_told_and_no_mismatch(
+    rpc: Rpc, settled: tuple[Community, Home, Home], tmp_path: Path
+) -> None:
+    community, seller, buyer = settled
+    start = community.deployment.genesis + 200 * INTERVAL_S
+    mandate = (seller.address, buyer.address, start, start + INTERVAL_S, 500, 300_000, -5)
+    async with community.observing(tmp_path / "observer.json") as observer:
+        await on_ledger(rpc, community, seller.account, "cancelInterval", await next_start(rpc, community))
+        await on_ledger(rpc, community, seller.account, "setMandate", mandate)
+        await on_ledger(rpc, community, seller.account, "revokeMandate", buyer.address)
+        await until(lambda: bool(events_of(MandateRevoked, community.events)))
+        await until(lambda: observer.status.agreed_block == observer.status.block_number)
+    (cancelled,) = events_of(IntervalCancelled, community.events)
+    assert cancelled.account == seller.address
+    (given,) = events_of(MandateSet, community.events)
+    told = (given.account, given.delegate, given.valid_from, given.valid_until)
+    assert (*told, given.energy_per_interval_max_wh, given.buy_limit_max, given.sell_limit_min) == mandate
+    (revoked,) = events_of(MandateRevoked, community.events)
+    assert revoked.valid_until == await timestamp_of(rpc, revoked.block_number) + 1
+    assert not mismatches(community)
+
+
+async def next_start(rpc: Rpc, community: Community) -> int:
+    """Return the start of the next delivery but one."""
+    latest = await rpc.call("eth_getBlockByNumber", "latest", False)
+    genesis = community.deployment.genesis
+    return genesis + ((int(latest["timestamp"], 16) - genesis) // INTERVAL_S + 2) * INTERVAL_S
 
 
 async def test_restarted_observer_goes_on_where_it_was(settled: tuple[Community, Home, Home], tmp_path: Path) -> None:
@@ -108,7 +272,7 @@ async def test_restarted_observer_goes_on_where_it_was(settled: tuple[Community,
     [
         ({"receipts_root": b"\x33" * 32}, "batch_roots"),
         ({"readings_root": b"\x33" * 32}, "batch_roots"),
-        ({"rows": b"\0" * 153}, "batch_rows"),
+        ({"rows": b"\0" * ROW_LENGTH}, "batch_rows"),
         (None, "batch_unknown"),
     ],
 )
@@ -166,7 +330,7 @@ async def add_money(rpc: Rpc, ledger: str, home: Home, money_micro: int) -> None
         slot = hexed(keccak256(bytes.fromhex(home.address[2:]).rjust(32, b"\0") + place.to_bytes(32, "big")))
         word = int(await rpc.call("eth_getStorageAt", ledger, slot, "latest"), 16)
         if word:
-            await rpc.call("anvil_setStorageAt", ledger, slot, hexed((word + (money_micro << 112)).to_bytes(32, "big")))
+            await rpc.call("anvil_setStorageAt", ledger, slot, hexed((word + (money_micro << 120)).to_bytes(32, "big")))
             return
     raise AssertionError("the account's word was not found")
 
@@ -228,7 +392,7 @@ async def test_energy_moved_by_its_owner_is_no_mismatch(
     async with community.observing(tmp_path / "observer.json"):
         await until(lambda: agrees_wholly(community, batches=1, accounts=2))
         gift = contract("EnergyToken").encode("transferEnergy", seller.address, buyer.address, 15 * TOKEN_UNITS_PER_WH)
-        await act(rpc, seller, Call(community.deployment.addresses.token, gift))
+        await act(rpc, seller.account, Call(community.deployment.addresses.token, gift))
         community.trade(2, seller, buyer)
         await until(lambda: agrees_wholly(community, batches=2, accounts=2))
         await asyncio.sleep(2 * FAST_OBSERVER.grace_s)

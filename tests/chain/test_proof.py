@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from coordinator.chain.batch import Row, unpack
+from coordinator.chain.batch import Row, batch_hash, unpack
 from coordinator.chain.deployment import Deployment
 from coordinator.chain.ports import ExpectedBatch
 from coordinator.chain.proof import check_on_chain
 from coordinator.chain.rpc import NodeUnreachable
+from coordinator.protocol.chain_messages import SettlementHeader
 from coordinator.protocol.keys import AccountKey
 from coordinator.protocol.messages import Order, Side
 from tests.chain.support import MARKET, Community, Home, until
@@ -33,6 +34,10 @@ def envelope(deployment: Deployment, batch: ExpectedBatch, home: Home, transacti
             "rows": [wire(row, batch.delivery_start) for row in own],
         },
         "receipts_root": "0x" + batch.receipts_root.hex(),
+        "settlement": SettlementHeader(
+            batch.delivery_start, 0, batch_hash(batch.rows), batch.readings_root, batch.receipts_root
+        ).to_wire()
+        | {"signer": deployment.operator},
         "transaction": transaction,
     }
 
@@ -40,7 +45,7 @@ def envelope(deployment: Deployment, batch: ExpectedBatch, home: Home, transacti
 def wire(row: Row, delivery_start: int) -> dict[str, Any]:
     side, limit = (Side.SELL, 180_000) if row.side else (Side.BUY, None)
     order = Order(row.account, MARKET, delivery_start, side, row.signed_wh, limit)
-    amounts = {name: getattr(row, name) for name in ("executed_wh", "metered_wh", "value_micro", "trades")}
+    amounts = {name: getattr(row, name) for name in ("executed_wh", "short_wh", "metered_wh", "value_micro", "trades")}
     return {"order": order.to_wire(), "signature": "0x" + row.signature.hex(), **amounts}
 
 
@@ -79,7 +84,11 @@ def edit(*path: str | int, value: object) -> Callable[[Envelope], None]:
 @pytest.mark.parametrize(
     ("forge", "findings"),
     [
-        (edit("receipts_root", value="0x" + "33" * 32), ["the contract has another receipts root for this interval"]),
+        (edit("settlement", "receipts_root", value="0x" + "33" * 32), ["the contract has another receipts root"]),
+        (edit("settlement", "readings_root", value="0x" + "33" * 32), ["the contract has another readings root"]),
+        (edit("settlement", "batch_hash", value="0x" + "33" * 32), ["has settled other rows than were signed for"]),
+        (edit("settlement", "signer", value="0x" + "33" * 20), [f"is signed by 0x{'33' * 20}, but 0x"]),
+        (edit("body", "rows", 0, "short_wh", value=1), ["for 100000 micro, 1 Wh short", "is not in the receipt"]),
         (edit("body", "rows", 0, "value_micro", value=99_999), ["was not settled on chain", "is not in the receipt"]),
         (edit("body", "rows", 0, "order", "energy_wh", value=900), ["was not settled on chain", "not in the receipt"]),
         (edit("body", "rows", value=[]), ["row (buy 500 of 600 Wh for 100000 micro, 500 Wh metered, 1 trades)"]),

@@ -274,18 +274,25 @@ async def test_settlement_that_reverts_in_its_block_fails_by_name(
     community.welcome(buyer)
     async with community.sending(operator):
         await until(lambda: all_done(community))
+        await rpc.call("anvil_setBalance", buyer.address, hex(10**18))
+        ledger = contract("EnergyLedger")
+        await send_by_hand(rpc, community, buyer, 0, ledger.encode("requestWithdrawal", 5_000_000))
+        await rpc.call("evm_increaseTime", 2 * 86_400)
+        await rpc.call("evm_mine")
         await rpc.call("evm_setAutomine", False)
         key = community.trade(1, seller, buyer)
         await until(lambda: community.outbox.effects[key].state == "sent")
-        await rpc.call("anvil_setBalance", buyer.address, hex(10**18))
-        take = contract("EnergyLedger").encode("withdraw", 5_000_000, buyer.address)
-        first = sign(
-            buyer.account, 31337, 0, Call(community.deployment.addresses.ledger, take), 200_000, Fees(10**11, 10**11)
-        )
-        await rpc.call("eth_sendRawTransaction", hexed(first.raw))
+        await send_by_hand(rpc, community, buyer, 1, ledger.encode("withdraw", 5_000_000, buyer.address))
         await rpc.call("evm_mine")
         await until(lambda: community.outbox.effects[key].state == "failed")
     assert community.failed[0][1].startswith("AccountMoneyInsufficient(")
+
+
+async def send_by_hand(rpc: Rpc, community: Community, home: Home, nonce: int, calldata: bytes) -> None:
+    """Let a home call the ledger, and pay more than the operator to come first."""
+    call = Call(community.deployment.addresses.ledger, calldata)
+    signed = sign(home.account, 31337, nonce, call, 200_000, Fees(10**11, 10**11))
+    await rpc.call("eth_sendRawTransaction", hexed(signed.raw))
 
 
 async def test_nonce_used_by_hand_is_noticed_and_the_effect_signed_again(

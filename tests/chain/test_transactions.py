@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.chain.keys import KeyFileError, load_or_create_key
-from coordinator.chain.transactions import Call, Fees, created_address, sign
+from coordinator.chain.transactions import Call, Fees, created_address, max_fee_wei, sign, sign_again
 from coordinator.protocol.keys import AccountKey
 
 KEY = AccountKey.from_secret(bytes(31) + b"\x07")
@@ -56,6 +56,17 @@ def test_created_address_is_the_published_one() -> None:
         "0x8bda78331c916a08481428e4b07c96d3e916d165",
         "0xc9ddedf451bc62ce88bf9292afb13df35b670699",
     ]
+
+
+@pytest.mark.parametrize("call", [Call(None, b"\x01"), Call("0x" + "00" * 19 + "07", bytes(70_000)), Call(None, b"")])
+@pytest.mark.parametrize("nonce", [0, 1, 127, 128, 2**40])
+def test_a_transaction_signed_again_differs_in_its_fees_only(call: Call, nonce: int) -> None:
+    key = AccountKey.from_secret(bytes([5]) * 32)
+    cheap, dear = Fees(10**9, 0), Fees(10**12, 10**9)
+    first = sign(key, 31337, nonce, call, 16_000_000, cheap)
+    assert max_fee_wei(first) == cheap.max_fee_wei
+    assert sign_again(key, first, dear) == sign(key, 31337, nonce, call, 16_000_000, dear)
+    assert sign_again(key, sign_again(key, first, dear), cheap) == first
 
 
 def test_operator_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:

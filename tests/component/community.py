@@ -130,7 +130,7 @@ class Community:
         async with AsyncExitStack() as stack:
             signatures = stack.enter_context(Signatures(DOMAIN))
             file = self.folder / "ledger.sqlite"
-            self.ledger = Ledger(file, market_rules(self.config), LedgerConfig(), DOMAIN, clock)
+            self.ledger = Ledger(file, market_rules(self.config), LedgerConfig(), DOMAIN, clock, support.SETTLER)
             await stack.enter_async_context(self.ledger)
             self.services = support._services(self.config, clock, self.ledger, signatures)
             hub = Hub(self.services, queue_max=1_000, clients_max=10, per_address_max=10)

@@ -18,7 +18,7 @@ from custom_components.energy_trade import issues
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import Connection
 from custom_components.energy_trade.sensor import DECISION_RULES, METER_STATES, SENSORS
-from custom_components.energy_trade.services import CANCEL_ORDER_SCHEMA, PLACE_ORDER_SCHEMA
+from custom_components.energy_trade.services import CANCEL_ORDER_SCHEMA, PLACE_ORDER_SCHEMA, WITHDRAW_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "custom_components" / DOMAIN
@@ -171,7 +171,7 @@ def test_every_field_of_the_flow_has_a_description(step: str) -> None:
 
 def test_actions_have_words_icons_and_the_fields_of_their_schemas() -> None:
     described = read_yaml("services.yaml")
-    schemas = {"place_order": PLACE_ORDER_SCHEMA, "cancel_order": CANCEL_ORDER_SCHEMA}
+    schemas = {"place_order": PLACE_ORDER_SCHEMA, "cancel_order": CANCEL_ORDER_SCHEMA, "withdraw": WITHDRAW_SCHEMA}
     assert set(described) == set(schemas) == set(ENGLISH["services"]) == set(load("icons.json")["services"])
     for action, schema in schemas.items():
         fields = {str(field) for field in schema.schema}

@@ -1,4 +1,4 @@
-"""The actions: what they place, what they answer, and how they refuse."""
+"""The actions: what they place and withdraw, what they answer, and how they refuse."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import time
 from typing import Any
 from unittest.mock import patch
 
+import probatio
 import pytest
 from homeassistant.core import HomeAssistant
-from homeassistant.exceptions import ServiceValidationError
+from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
 
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import EnergyTradeConfigEntry
-from custom_components.energy_trade.services import CANCEL_ORDER, PLACE_ORDER
+from custom_components.energy_trade.services import CANCEL_ORDER, PLACE_ORDER, WITHDRAW
 from tests.component.community import INTERVAL_S
 from tests.component.rig import Rig
+
+WALLET = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 
 
 async def call(hass: HomeAssistant, action: str, **data: Any) -> dict[str, Any]:
@@ -104,3 +107,62 @@ async def test_without_a_running_entry_the_action_says_so(
     with pytest.raises(ServiceValidationError):
         await call(hass, PLACE_ORDER, config_entry_id=entry.entry_id, side="sell", energy_kwh=1)
     assert rig.community.ledger.state.orders == {}
+
+
+async def test_money_is_sent_to_a_wallet(rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
+    await rig.until(lambda: rig.community.ledger.state.accounts[str(entry.unique_id)].money_micro == 5_000_000)
+    answer = await call(hass, WITHDRAW, config_entry_id=entry.entry_id, amount=1.234567, to=WALLET)
+    assert (answer["status"], answer["money_micro"], answer["nonce"]) == ("open", 1_234_567, 0)
+    account = rig.community.ledger.state.accounts[str(entry.unique_id)]
+    assert account.withdrawal is not None
+    signed = account.withdrawal.withdrawal
+    assert (signed.to, signed.relay_fee_micro) == (WALLET.lower(), 0)
+    assert 86_000 < signed.deadline - time.time() <= 86_400
+    with pytest.raises(ServiceValidationError) as refused:
+        await call(hass, WITHDRAW, amount=1, to=WALLET.lower())
+    assert (refused.value.translation_placeholders or {})["code"] == "withdrawal_open"
+    assert account.withdrawing_micro == 1_234_567
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        ({"amount": 5.000001, "to": WALLET}, "insufficient_funds"),
+        ({"amount": 1, "to": WALLET.replace("aAeb", "AAeb")}, "recipient_invalid"),
+        ({"amount": 1, "to": "0x" + "00" * 20}, "recipient_invalid"),
+    ],
+)
+async def test_a_withdrawal_that_cannot_be_is_refused(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, data: dict[str, Any], code: str
+) -> None:
+    with pytest.raises(ServiceValidationError) as refused:
+        await call(hass, WITHDRAW, **data)
+    assert (refused.value.translation_placeholders or {})["code"] == code
+    assert rig.community.ledger.state.accounts[str(entry.unique_id)].withdrawal is None
+
+
+async def test_a_withdrawal_names_its_amount_and_its_wallet(entry: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
+    for data in ({"amount": 1}, {"to": WALLET}, {"amount": 0, "to": WALLET}, {"amount": 1, "to": "my wallet"}):
+        with pytest.raises(probatio.Invalid):
+            await call(hass, WITHDRAW, **data)
+
+
+async def test_during_an_outage_no_money_leaves(rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
+    """Nothing is kept for later: who is told of the failure decides anew."""
+    await rig.delivered(entry)
+    await rig.community.stop()
+    with pytest.raises(HomeAssistantError) as failed:
+        await call(hass, WITHDRAW, amount=1, to=WALLET)
+    assert failed.value.translation_key == "unavailable"
+    await rig.community.start()
+    assert rig.community.ledger.state.withdrawals == 0
+
+
+async def test_while_somebody_else_answers_no_money_leaves(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    entry.runtime_data.home.async_hold(True)
+    with pytest.raises(ServiceValidationError) as refused:
+        await call(hass, WITHDRAW, amount=1, to=WALLET)
+    assert refused.value.translation_key == "held"
+    assert rig.community.ledger.state.withdrawals == 0

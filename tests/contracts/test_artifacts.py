@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from coordinator.chain import abi
+from coordinator.chain.plan import PLACES
 from coordinator.protocol.keccak import keccak256
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "contracts"
 ARTIFACTS = ROOT / "coordinator" / "chain" / "artifacts"
-NAMES = sorted(path.stem for path in ARTIFACTS.glob("*.json") if path.stem != "roles")
+NAMES = sorted(path.stem for path in ARTIFACTS.glob("*.json") if path.stem not in {"roles", "networks"})
 CODE_BYTES_MAX = 49_152  # EIP-3860: creation code that a chain takes
+RUNTIME_BYTES_MAX = 24_576  # EIP-170: a contract's code that a chain takes
 
 
 @pytest.mark.timeout(300)
@@ -38,14 +41,37 @@ def test_solc_says_its_own_version() -> None:
 def test_creation_code_can_be_deployed(name: str) -> None:
     code = bytes.fromhex(_artifact(name)["bytecode"].removeprefix("0x"))
     assert 0 < len(code) <= CODE_BYTES_MAX
+    assert 0 < _artifact(name)["runtime"]["bytes"] <= RUNTIME_BYTES_MAX
+
+
+def test_every_contract_of_ours_has_an_artifact() -> None:
+    sources = [path for path in (CONTRACTS / "src").rglob("*.sol") if path.parent.name in {"src", "dev"}]
+    declared = {path.stem for path in sources if re.search(r"^contract \w+", path.read_text("utf-8"), re.MULTILINE)}
+    assert declared == set(NAMES) == set(abi.CONTRACTS) == set(PLACES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_creation_code_holds_the_runtime_code(name: str) -> None:
+    """What ``--verify`` expects on a chain is what the creation code puts there, immutables zero."""
+    code, runtime = abi.contract(name).bytecode, abi.contract(name).runtime
+    begins = [match.start() for match in re.finditer(b"\x60\x80\x60\x40\x52", code)]  # as all of solc's code does
+    (at,) = [begin for begin in begins if runtime.is_code(code[begin : begin + runtime.length])]
+    for start, length in runtime.immutables:
+        assert code[at + start :][:length] == bytes(length)
+
+
+def test_networks_are_those_of_the_contracts() -> None:
+    source = json.loads((CONTRACTS / "networks.json").read_text(encoding="utf-8"))
+    assert json.loads((ARTIFACTS / "networks.json").read_text(encoding="utf-8")) == source
+    assert len({network["chain_id"] for network in source.values()}) == len(source)
 
 
 def test_roles_name_functions_of_the_contracts() -> None:
     roles = json.loads((ARTIFACTS / "roles.json").read_text(encoding="utf-8"))
-    assert sorted(role["id"] for role in roles.values()) == [1, 2, 3, 4]
+    assert sorted(role["id"] for role in roles.values()) == [1, 2, 3, 4, 5, 6]
     for role in roles.values():
         for function in role["functions"]:
-            assert function["function"] in _signatures(function["contract"])
+            assert function["function"] in {entry.signature for entry in abi.functions_of(function["contract"])}
             assert function["selector"] == "0x" + keccak256(function["function"].encode())[:4].hex()
 
 

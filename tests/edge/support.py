@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import TypeAdapter
 
 from coordinator.app import market_rules
+from coordinator.chain.keys import sign_compact
 from coordinator.config import Config, HttpConfig, MarketConfig
 from coordinator.edge.answers import HealthAnswer
 from coordinator.edge.auth import Sessions
@@ -24,7 +25,7 @@ from coordinator.edge.routes import API, ROUTES, Route
 from coordinator.edge.services import Services
 from coordinator.edge.signatures import Signatures
 from coordinator.edge.stream import Hub
-from coordinator.ledger import Ledger, LedgerConfig
+from coordinator.ledger import Ledger, LedgerConfig, Settler
 from coordinator.market.commands import CreditFunds
 from coordinator.market.state import state_hash
 from coordinator.protocol.keys import AccountKey, MeterKey
@@ -48,6 +49,7 @@ MARKET = "elm-street"
 INVITE = "welcome-neighbours"
 DOMAIN = Domain(31337, "0x" + "5e" * 20)
 OPERATOR = AccountKey.from_secret(bytes([7]) * 32)
+SETTLER = Settler(OPERATOR.address, lambda digest: sign_compact(OPERATOR, digest))
 CONFIG = Config(
     market=MarketConfig(
         id=MARKET,
@@ -198,7 +200,7 @@ async def checked(method: str, path: str, response: ClientResponse) -> Answer:
 async def open_door(folder: Path, http: HttpConfig = CONFIG.http, config: Config = CONFIG) -> AsyncIterator[Door]:
     """Run ledger, market and HTTP in this process on a real port."""
     clock = HandClock()
-    ledger = Ledger(folder / "ledger.sqlite", market_rules(config), LedgerConfig(), DOMAIN, clock)
+    ledger = Ledger(folder / "ledger.sqlite", market_rules(config), LedgerConfig(), DOMAIN, clock, SETTLER)
     async with ledger, asyncio.TaskGroup() as group:
         with Signatures(DOMAIN) as signatures:
             services = _services(config, clock, ledger, signatures)
@@ -260,6 +262,16 @@ def _services(config: Config, clock: HandClock, ledger: Ledger, signatures: Sign
         metrics=Metrics(config.market.interval_s),
         sign=OPERATOR.sign,
         health=lambda: _health(ledger),
+        contracts={
+            "chain_id": DOMAIN.chain_id,
+            "network": "local",
+            "first_block": 1,
+            "genesis": NOON,
+            "currency": str(addresses["currency_token"]),
+            "domain_separator": "0x" + DOMAIN.separator().hex(),
+            "contracts": [{"name": "EnergyLedger", "address": DOMAIN.ledger, "abi": f"{API}/contracts/EnergyLedger"}],
+        },
+        interface=lambda name: [{"type": "function", "name": name}],
     )
 
 

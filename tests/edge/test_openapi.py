@@ -16,6 +16,7 @@ from tests.edge.support import Door
 COMMITTED = Path(__file__).parents[2] / "docs" / "api" / "openapi.json"
 OPERATORS_OWN = {"already_member", "already_settled", "already_suspended", "duplicate_credit", "duplicate_meter"} | {
     "duplicate_order",
+    "duplicate_withdrawal",
     "gate_open",
     "not_halted",
     "not_settleable",

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from coordinator.edge.plain import event_data
 from coordinator.edge.routes import API
 from coordinator.market import events
+from coordinator.protocol.chain_messages import Withdrawal
 from coordinator.protocol.messages import Order, Side
 from tests.edge.support import DELIVERY, DOMAIN, INVITE, Door, Home, place, record, settle_in
 
@@ -129,5 +130,7 @@ def test_a_field_is_shown_only_when_somebody_chose_it() -> None:
             object.__setattr__(event, item.name, ())
         if kind is events.OrderPlaced:
             object.__setattr__(event, "order", Home().order())
+        if kind is events.WithdrawalAccepted:
+            object.__setattr__(event, "withdrawal", Withdrawal(Home().address, Home().address, 1, 0, 0, 1))
         assert PRIVATE_NAMES.isdisjoint(names(event_data(event))), kind
         assert DOMAIN.ledger not in json.dumps(event_data(event))

@@ -14,12 +14,14 @@ from coordinator.market import commands as c
 from coordinator.market import events as e
 from coordinator.market.commands import Command
 from coordinator.market.events import CloseReason, Event, Stage
+from coordinator.protocol.chain_messages import Withdrawal
 from coordinator.protocol.messages import Order, Side, TimeInForce
 from tests.ledger.world import DOMAIN, RULES
 
 ACCOUNT = "0x" + "ab" * 20
 HASH = bytes(range(32))
 ORDER = Order(ACCOUNT, 'quo"te', 1_800_000_060, Side.SELL, 1, None, TimeInForce.FILL_OR_KILL, 1, 2, "ü", HASH)
+WITHDRAWAL = Withdrawal(ACCOUNT, "0x" + "12" * 20, 5, 0, 1, 2_000_000_000)
 DEVICE = 2**256 - 5
 COMMANDS: list[Command] = [
     c.AdmitMember(ACCOUNT, "Änne \N{SUN}"),
@@ -29,6 +31,13 @@ COMMANDS: list[Command] = [
     c.CancelOrder(ACCOUNT, bytes(32), 5),
     c.ExpireOrders(),
     c.CreditFunds(ACCOUNT, -5, "1:0x2:3"),
+    c.BookCorrection(60, 1, (c.AccountChange(ACCOUNT, -5, 6),), "0x2:0"),
+    c.BookWithdrawal(ACCOUNT, "0x" + "12" * 20, 5, "0x2:0"),
+    c.BookRequest(ACCOUNT, 2**64 - 1, 2**40 - 1, "0x2:1"),
+    c.LapseRequests(),
+    c.Withdraw(WITHDRAWAL, HASH, bytes(64)),
+    c.EndWithdrawal(ACCOUNT, 1, "why", 7),
+    c.BookCancellation(ACCOUNT, 60, "0x2:2"),
     c.CloseGate(60),
     c.SettleInterval(60, (c.MeteredEnergy(ACCOUNT, 1, 2, True),), HASH),
     c.ExcludeFromSettlement(60, ACCOUNT, "cancelled"),
@@ -46,11 +55,18 @@ EVENTS: list[Event] = [
     e.GateClosed(60, None, None, 0, "rule"),
     e.GateClosed(60, 5, (4, 6), 7, "rule"),
     e.FundsCredited(ACCOUNT, 5, "ref"),
+    e.IntervalCorrected(60, 1, (c.AccountChange(ACCOUNT, -5, 6),), "0x2:0"),
+    e.MoneyRequested(ACCOUNT, 2**64 - 1, 2**40 - 1, "0x2:1"),
+    e.RequestReduced(ACCOUNT, 5),
+    e.WithdrawalAccepted(1, WITHDRAWAL, HASH),
+    e.WithdrawalEnded(ACCOUNT, 1, 2, None),
+    e.WithdrawalEnded(ACCOUNT, 1, 2, "why"),
+    e.IntervalCancelled(ACCOUNT, 60, "0x2:2"),
     e.IntervalSettled(
         60,
         (c.MeteredEnergy(ACCOUNT, 1, 2, False),),
         (e.SettledTrade(1, HASH, bytes(32), 3, 4, 5, 6),),
-        (e.SettlementRow(ACCOUNT, HASH, 1, 2, 3, 4),),
+        (e.SettlementRow(ACCOUNT, HASH, 1, 2, 3, 4, 5),),
         HASH,
     ),
     e.IntervalResettled(

@@ -189,7 +189,10 @@ def test_ledger_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     [
         ("UPDATE receipts SET body = replace(body, '40000', '40001')", "the stored receipt of"),
         ("DELETE FROM receipts", "the stored receipt of"),
-        ("UPDATE settlements SET rows = zeroblob(306)", "the stored roots or rows are others"),
+        ("UPDATE settlements SET rows = zeroblob(318)", "the stored roots or rows are others"),
+        ("UPDATE settlements SET batch_hash = zeroblob(32)", "the stored roots or rows are others"),
+        ("UPDATE settlements SET signature = zeroblob(64)", "the settler did not sign it"),
+        ("UPDATE settlements SET signer = '0x12'", "the settler did not sign it"),
         ("UPDATE outbox SET payload = '{}' WHERE kind = 'settle_batch'", "outbox's settle:1800000060:0 is missing or"),
         ("UPDATE readings SET production_wh = production_wh + 1 WHERE sequence = 2", "does not follow from the stored"),
         ("UPDATE readings SET signature = zeroblob(64)", "is not what the meter signed"),

@@ -16,6 +16,7 @@ from coordinator.market.events import IntervalResettled
 from coordinator.market.state import IntervalStage, state_hash
 from coordinator.protocol.messages import Side
 from coordinator.protocol.receipts import verify_receipt
+from coordinator.settlement.rows import ROW_BYTES
 from tests.ledger.world import START, Home, World, open_ledger
 
 DELIVERY, LATER, END = START + 60, START + 120, START + 180
@@ -112,7 +113,7 @@ async def _receipts_are_new(world: World, homes: tuple[Home, Home, Home]) -> Non
     assert sorted(t.settled_wh or 0 for t in await queries.trades(DELIVERY)) == [0, 100]
     expected = await world.ledger.expectations.batch(DELIVERY)
     assert expected is not None
-    assert len(expected.rows) == 2 * 153
+    assert len(expected.rows) == 2 * ROW_BYTES
     standing = await world.ledger.expectations.standing()
     assert standing.in_flight == {home.address for home in homes}
 
@@ -152,7 +153,7 @@ async def test_verify_finds_a_batch_that_is_not_the_last(tmp_path: Path, homes: 
         await two_intervals(world, homes)
         await world.commit(refused(homes[1]))
     with closing(sqlite3.connect(path, autocommit=True)) as connection:
-        connection.execute("UPDATE settlements SET revision = 2, rows = zeroblob(153)")
+        connection.execute("UPDATE settlements SET revision = 2, rows = zeroblob(159)")
     assert any("is not the last that was decided" in finding for finding in verify(path).findings)
 
 

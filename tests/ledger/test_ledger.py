@@ -15,9 +15,10 @@ from coordinator.ledger.verify import verify
 from coordinator.market.commands import CancelOrder, CloseGate, ConfirmSettlement, HaltTrading, SettleInterval
 from coordinator.market.events import OrderPlaced, Rejected, Traded
 from coordinator.market.state import IntervalStage, state_hash
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.messages import Reading, Side
 from coordinator.protocol.receipts import verify_receipt
-from tests.ledger.world import CONFIG, DOMAIN, RULES, START, Home, World, open_ledger, settled_interval
+from tests.ledger.world import CONFIG, DOMAIN, OPERATOR, RULES, START, Home, World, open_ledger, settled_interval
 
 DELIVERY = START + 60
 
@@ -52,10 +53,15 @@ async def test_interval_goes_all_the_way(world: World, anna: Home, bert: Home) -
     accounts = world.ledger.state.accounts
     assert [accounts[h.address].money_micro for h in (anna, bert)] == [100_040_000, 99_960_000]
     assert [accounts[h.address].energy_wh for h in (anna, bert)] == [100, 0]
+    batch = await world.ledger.queries.batch(DELIVERY)
+    assert batch is not None
+    assert (batch.batch_hash, batch.fees_micro) == (keccak256(batch.rows), 0)
     for home in (anna, bert):
         envelope = await world.ledger.queries.receipt(home.address, DELIVERY)
         assert envelope is not None
         assert verify_receipt(envelope) == []
+        assert envelope["settlement"]["signer"] == OPERATOR.address
+        assert envelope["settlement"]["batch_hash"] == "0x" + batch.batch_hash.hex()
     kinds = [effect.kind for effect in await world.ledger.outbox.pending(10)]
     assert kinds == ["register_meter", "register_meter", "settle_batch", "update_grid"]
 

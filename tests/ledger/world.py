@@ -8,7 +8,7 @@ from pathlib import Path
 
 from btclib_secp256k1 import recovery
 
-from coordinator.ledger import Committed, Ledger, LedgerConfig, StoredReading
+from coordinator.ledger import Committed, Ledger, LedgerConfig, Settler, StoredReading
 from coordinator.market.commands import AdmitMember, Command, CreditFunds, PlaceOrder, RegisterMeter
 from coordinator.market.events import Rejected
 from coordinator.market.rules import MarketRules
@@ -34,6 +34,8 @@ RULES = MarketRules(
     members_max=1_000,
     orders_per_interval_max=1_000_000,
 )
+OPERATOR = AccountKey.from_secret(keccak256(b"energy-trade test operator"))
+SETTLER = Settler(OPERATOR.address, lambda digest: sign_compact(digest, OPERATOR))
 CONFIG = LedgerConfig(reading_deadline_s=120, grid_capacity_w=630_000)
 
 
@@ -155,7 +157,7 @@ def open_ledger(
 ) -> World:
     """Return a world whose ledger is to be entered: ``async with world.ledger``."""
     clock = clock or TurnedClock()
-    return World(Ledger(folder / "ledger.sqlite", rules, config, domain, clock), clock)
+    return World(Ledger(folder / "ledger.sqlite", rules, config, domain, clock, SETTLER), clock)
 
 
 async def settled_interval(world: World, seller: Home, buyer: Home, delivery_start: int = START + 60) -> None:

@@ -123,6 +123,7 @@ class Market:
             account=known.order.account,
             order=digest,
             executed_wh=known.filled_wh,
+            short_wh=0,
             metered_wh=known.filled_wh + (0 if known.is_buy else over_wh),
             value_micro=sum(_value(trade) for trade in known.trades),
             trades=len(known.trades),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from coordinator.market.commands import (
     AdmitMember,
+    BookCancellation,
     CancelOrder,
     CloseGate,
     Command,
@@ -22,9 +24,12 @@ from coordinator.market.commands import (
     ResumeTrading,
     SettleInterval,
     SuspendMeter,
+    Withdraw,
 )
 from coordinator.market.decide import METERS_PER_ACCOUNT_MAX
 from coordinator.market.rejections import Code
+from coordinator.market.withdrawals import DEADLINE_AHEAD_S_MIN
+from coordinator.protocol.chain_messages import Withdrawal
 from coordinator.protocol.messages import ZERO_HASH, TimeInForce
 from tests.market.support import ALICE, BOB, CAROL, NOON, RULES, START, Market
 
@@ -145,6 +150,21 @@ def _confirmed(market: Market) -> Command:
     return command
 
 
+def _cancelled_on_chain(market: Market) -> Command:
+    market.do(BookCancellation(ALICE, START, "tx:0"))
+    return market.order(ALICE, "sell", 1, 1)
+
+
+def _withdrawal(number: int, **changes: Any) -> Withdraw:
+    withdrawal = Withdrawal(ALICE, CAROL, 5, 0, 0, NOON + DEADLINE_AHEAD_S_MIN)
+    return Withdraw(replace(withdrawal, **changes), bytes([number]) * 32, b"")
+
+
+def _withdrawn(market: Market, command: Command) -> Command:
+    market.do(_withdrawal(1))
+    return command
+
+
 def _full(market: Market) -> Command:
     for number in range(RULES.members_max - 2):
         market.do(AdmitMember(f"0x{number:040x}", "home"))
@@ -178,6 +198,11 @@ _CASES: list[tuple[Code, Callable[[Market], Command]]] = [
     (Code.TOO_MANY_METERS, _many_meters),
     (Code.LIMIT_TOO_HIGH, lambda _: _meter(9, limit_w=RULES.power_max_w + 1)),
     (Code.LIMIT_TOO_HIGH, lambda _: RegisterMeter(9, ALICE, b"key", 1, RULES.power_max_w + 1, b"", b"")),
+    (Code.INTERVAL_CANCELLED, _cancelled_on_chain),
+    (Code.DUPLICATE_WITHDRAWAL, lambda market: _withdrawn(market, _withdrawal(1))),
+    (Code.WITHDRAWAL_OPEN, lambda market: _withdrawn(market, _withdrawal(2))),
+    (Code.WRONG_NONCE, lambda _: _withdrawal(1, nonce=1)),
+    (Code.RELAY_FEE_NOT_ZERO, lambda _: _withdrawal(1, relay_fee_micro=1)),
     (Code.UNKNOWN_METER, lambda _: SuspendMeter(9, "tampering")),
     (Code.ALREADY_SUSPENDED, _suspended_twice),
     (Code.DUPLICATE_CREDIT, lambda _: CreditFunds(ALICE, 5, f"welcome:{ALICE}")),

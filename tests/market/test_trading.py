@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 
 from coordinator.market.commands import (
+    AccountChange,
+    BookCorrection,
     CancelOrder,
     CloseGate,
     ConfirmSettlement,
@@ -17,7 +20,7 @@ from coordinator.market.commands import (
 from coordinator.market.decide import due
 from coordinator.market.events import CloseReason, GateClosed, IntervalSettled, OrderClosed, OrderPlaced, Stage, Traded
 from coordinator.market.rules import ClearingRule
-from coordinator.market.state import FINISHED_INTERVALS_KEPT, IntervalStage, state_hash
+from coordinator.market.state import FINISHED_INTERVALS_KEPT, Account, IntervalStage, state_hash
 from coordinator.market.views import Depth, DepthLevel, OrderStatus, depth, order_status
 from coordinator.protocol.messages import ZERO_HASH, TimeInForce
 from tests.market.support import ALICE, BOB, CAROL, NOON, RULES, START, Market
@@ -270,6 +273,19 @@ def test_credits_count_once_and_for_future_members_too(market: Market) -> None:
     assert market.refused(CreditFunds(stranger, 500, "tx:0")) == "duplicate_credit"
     market.admit(stranger, money_micro=1)
     assert market.state.accounts[stranger].money_micro == 301
+
+
+def test_correction_seen_on_chain_is_booked_once(market: Market) -> None:
+    correction = BookCorrection(START, 1, (AccountChange(ALICE, -7, 30), AccountChange(BOB, 7, -10)), "tx:0")
+    before = deepcopy(market.state.accounts)
+    market.do(correction)
+    assert market.refused(correction) == "duplicate_credit"
+    gains = [_gained(before[name], market.state.accounts[name]) for name in (ALICE, BOB, CAROL)]
+    assert gains == [(-7, 30), (7, -10), (0, 0)]
+
+
+def _gained(before: Account, after: Account) -> tuple[int, int]:
+    return after.money_micro - before.money_micro, after.energy_wh - before.energy_wh
 
 
 def test_depth_shows_levels_best_first_and_no_more_than_asked(market: Market) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.protocol.keccak import keccak256, keccak256_pure
-from coordinator.protocol.keys import AccountKey, MeterKey, verify_account, verify_meter
+from coordinator.protocol.keys import AccountKey, MeterKey, read_address, verify_account, verify_meter
 from coordinator.protocol.merkle import EMPTY_ROOT, leaf_hash, merkle_proofs, merkle_root, proves
 from coordinator.protocol.recovery import compact, recover_address
 from coordinator.protocol.typed_data import Domain, StructType, Value, hash_struct
@@ -138,3 +138,36 @@ def test_wire_names_the_field() -> None:
     for bad_hex in ("0x12", "12" * 2, "0x" + "g" * 4, "0x" + "1 " * 2, 7):
         with pytest.raises(ValueError, match="h: expected 0x and 4 hex digits"):
             read_bytes({"h": bad_hex}, "h", 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",  # the examples of ERC-55
+        "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+        "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+        "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+        "0x52908400098527886E0F7030069857D2E4169EE7",
+        "0xde709f2102306220921060314715629080e2fb77",
+        "0xd1220a0cf47c7b9be7a2e6ba89f429762e7b9adb",
+        "0xD1220A0CF47C7B9BE7A2E6BA89F429762E7B9ADB",
+    ],
+)
+def test_an_address_is_read_with_its_checksum(text: str) -> None:
+    assert read_address(text) == text.lower()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD",
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAe",
+        "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed00",
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeg",
+        "0x" + "\u0660" * 40,
+        "",
+    ],
+)
+def test_a_mistyped_address_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        read_address(text)

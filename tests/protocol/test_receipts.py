@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.protocol.chain_messages import SettlementHeader
 from coordinator.protocol.keys import MeterKey
 from coordinator.protocol.merkle import leaf_hash, merkle_proofs, merkle_root
 from coordinator.protocol.messages import Order, Reading, Side, device_text
 from coordinator.protocol.receipts import (
     canonical,
     counterfactual,
+    reading_leaf,
     receipt_leaf,
     verify_receipt,
 )
@@ -51,7 +53,7 @@ def numbers(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 # Names, what was traded before metering, and a tariff that this home (no export) never met.
-UNBOUND = {"revision", "trade_id", "energy_wh", "feed_in_micro_per_kwh"}
+UNBOUND = {"trade_id", "energy_wh", "feed_in_micro_per_kwh"}
 
 
 def test_every_number_is_recomputed_even_by_a_lying_operator() -> None:
@@ -133,7 +135,7 @@ def test_a_true_estimate_holds() -> None:
     assert verify_receipt(sealed(estimate)) == []
 
 
-@pytest.mark.parametrize("name", ["body", "proof", "receipts_root"])
+@pytest.mark.parametrize("name", ["body", "proof", "receipts_root", "settlement"])
 def test_what_is_missing_is_named(name: str) -> None:
     broken = envelope()
     del broken[name]
@@ -143,7 +145,7 @@ def test_what_is_missing_is_named(name: str) -> None:
 
 def test_a_future_version_says_update() -> None:
     later = body()
-    later["version"] = 2
+    later["version"] = 3
     [finding] = verify_receipt(sealed(later))
     assert "update" in finding
 
@@ -163,6 +165,95 @@ def test_a_reading_of_another_meter_is_found() -> None:
     assert any("is not that meter's" in finding for finding in findings)
 
 
+def _by_another_signer(sent: dict[str, Any]) -> None:
+    sent["settlement"]["signer"] = account_key("ann").address
+
+
+def _with_other_rows(sent: dict[str, Any]) -> None:
+    sent["settlement"]["batch_hash"] = "0x" + "77" * 32
+
+
+def _of_other_receipts(sent: dict[str, Any]) -> None:
+    sent["settlement"] = signed(SettlementHeader(START, 0, bytes(32), READINGS_ROOT, bytes(32)))
+
+
+def _of_another_interval(sent: dict[str, Any]) -> None:
+    root = bytes.fromhex(sent["receipts_root"][2:])
+    sent["settlement"] = signed(SettlementHeader(START + INTERVAL_S, 0, bytes(32), READINGS_ROOT, root))
+
+
+def _of_another_revision(sent: dict[str, Any]) -> None:
+    root = bytes.fromhex(sent["receipts_root"][2:])
+    sent["settlement"] = signed(SettlementHeader(START, 1, bytes(32), READINGS_ROOT, root))
+
+
+def _on_other_readings(sent: dict[str, Any]) -> None:
+    root = bytes.fromhex(sent["receipts_root"][2:])
+    sent["settlement"] = signed(SettlementHeader(START, 0, bytes(32), bytes(32), root))
+
+
+@pytest.mark.parametrize(
+    ("forge", "sentence"),
+    [
+        (_by_another_signer, "the settlement is not signed by its signer"),
+        (_with_other_rows, "the settlement is not signed by its signer"),
+        (_of_other_receipts, "the signed settlement has another receipts root"),
+        (_of_another_interval, "the signed settlement is of another interval or revision"),
+        (_of_another_revision, "the signed settlement is of another interval or revision"),
+        (_on_other_readings, "is not among the settlement's readings"),
+    ],
+)
+def test_a_statement_that_does_not_bear_the_receipt_out_is_found(
+    forge: Callable[[dict[str, Any]], None], sentence: str
+) -> None:
+    sent = envelope()
+    forge(sent)
+    assert any(sentence in finding for finding in verify_receipt(sent))
+
+
+def charged(fee_micro: int = 0, compensation_micro: int = 0, short_wh: int = 0) -> dict[str, Any]:
+    """Return the body of a buyer who pays fees, and for what it left (or, negative, gets compensation)."""
+    content = body()
+    (row,) = content["rows"]
+    row |= {"short_wh": short_wh, "value_micro": row["value_micro"] + fee_micro + compensation_micro}
+    parts = content["components"]
+    parts |= {"community_fee_micro": -fee_micro, "imbalance_micro": -compensation_micro}
+    parts["total_micro"] -= fee_micro + compensation_micro
+    stated = content["counterfactual"]
+    stated["with_market_micro"] -= fee_micro + compensation_micro
+    stated["saved_micro"] -= fee_micro + compensation_micro
+    return content
+
+
+@pytest.mark.parametrize(
+    "charges",
+    [(8_000, 0, 0), (0, 5_000, 50), (0, -5_000, 0), (7_000, 60_000, 1)],
+    ids=["a fee", "compensation paid", "compensation received", "both"],
+)
+def test_fees_and_compensation_are_part_of_the_receipt(charges: tuple[int, int, int]) -> None:
+    assert verify_receipt(sealed(charged(*charges))) == []
+
+
+@pytest.mark.parametrize(
+    ("charges", "sentence"),
+    [
+        ((30_000, 0, 0), "the value with all fees is worse than the signed limit"),
+        ((-1, 0, 0), "a fee is received instead of paid"),
+        ((0, 1, 0), "compensation is paid for energy that was not short"),
+        ((0, 0, 51), "more is called short than was traded and not executed"),
+        ((0, 0, -1), "more is called short than was traded and not executed"),
+    ],
+)
+def test_wrong_charges_are_found(charges: tuple[int, int, int], sentence: str) -> None:
+    assert any(sentence in finding for finding in verify_receipt(sealed(charged(*charges))))
+
+
+def test_charges_that_no_row_pays_are_found() -> None:
+    forged = charged(fee_micro=8_000)
+    forged["rows"][0]["value_micro"] -= 1
+    assert verify_receipt(sealed(forged)) == ["the total is not what the rows pay and receive"]
+
+
 def envelope() -> dict[str, Any]:
     """Return a true receipt of a buyer."""
     return sealed(body())
@@ -175,9 +266,18 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
         "body": copy.deepcopy(content),
         "proof": ["0x" + step.hex() for step in merkle_proofs(leaves)[1]],
         "receipts_root": "0x" + merkle_root(leaves).hex(),
+        "settlement": signed(SettlementHeader(START, 0, bytes(32), READINGS_ROOT, merkle_root(leaves))),
         "transaction": None,
         "block_number": None,
     }
+
+
+def signed(header: SettlementHeader) -> dict[str, Any]:
+    """Let the settler sign."""
+    settler, digest = account_key("ben"), header.digest(DOMAIN)
+    signature = compact(settler.sign(digest), digest, settler.address)
+    assert signature is not None
+    return header.to_wire() | {"signer": settler.address, "signature": "0x" + signature.hex()}
 
 
 def body() -> dict[str, Any]:
@@ -202,13 +302,14 @@ def body() -> dict[str, Any]:
         "digest": "0x" + digest.hex(),
         "signature": "0x" + signature.hex(),
         "executed_wh": BOUGHT_WH,
+        "short_wh": 0,
         "metered_wh": BOUGHT_WH,
         "value_micro": value,
         "trades": 1,
     }
     parts = {"energy_micro": -value, "grid_fee_micro": 0, "community_fee_micro": 0}
     return {
-        "version": 1,
+        "version": 2,
         "revision": 0,
         "market": MARKET,
         "chain_id": DOMAIN.chain_id,
@@ -234,23 +335,32 @@ def body() -> dict[str, Any]:
     }
 
 
-def _meter(meter: MeterKey) -> dict[str, Any]:
+def _readings(meter: MeterKey) -> tuple[Reading, Reading]:
     first = Reading(meter.device_id, 1, START, 50_000, 700)
-    second = Reading(meter.device_id, 2, START + INTERVAL_S, 51_000, 700, 0, first.digest(DOMAIN))
+    return first, Reading(meter.device_id, 2, START + INTERVAL_S, 51_000, 700, 0, first.digest(DOMAIN))
+
+
+def _meter(meter: MeterKey) -> dict[str, Any]:
+    proofs = merkle_proofs(READING_LEAVES)
+    opening, closing = (_signed(*end, meter) for end in zip(_readings(meter), proofs, strict=False))
     return {
         "device_id": device_text(meter.device_id),
         "public_key": "0x" + meter.public_key.hex(),
-        "opening": _signed(first, meter),
-        "closing": _signed(second, meter),
+        "opening": opening,
+        "closing": closing,
     }
 
 
-def _signed(reading: Reading, meter: MeterKey) -> dict[str, Any]:
+def _signed(reading: Reading, proof: list[bytes], meter: MeterKey) -> dict[str, Any]:
     return {
         "reading": reading.to_wire(),
         "signature": "0x" + meter.sign(reading.digest(DOMAIN)).hex(),
+        "proof": ["0x" + step.hex() for step in proof],
     }
 
+
+READING_LEAVES = [reading_leaf(r.digest(DOMAIN)) for r in _readings(meter_key("ann"))] + [leaf_hash("x", b"3")]
+READINGS_ROOT = merkle_root(READING_LEAVES)
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**300), 2**300) | st.text(max_size=5),

@@ -11,6 +11,7 @@ from eth_account._utils.signing import to_standard_signature_bytes
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
+from coordinator.protocol.chain_messages import Correction, Mandate, SettlementHeader, Withdrawal
 from coordinator.protocol.keys import verify_account, verify_meter
 from coordinator.protocol.messages import Cancel, Message, Order, Reading
 from coordinator.protocol.typed_data import StructType
@@ -18,7 +19,13 @@ from coordinator.protocol.typed_data import StructType
 from .vectors import DOMAIN, PATH, build
 
 VECTORS: dict[str, Any] = json.loads(PATH.read_text())
-SIGNED = [*VECTORS["orders"], *VECTORS["messages"], *VECTORS["registrations"]]
+CHAIN: dict[str, Any] = {
+    "withdrawals": Withdrawal,
+    "mandates": Mandate,
+    "corrections": Correction,
+    "settlements": SettlementHeader,
+}
+SIGNED = [case for name in ("orders", "messages", "registrations", *CHAIN) for case in VECTORS[name]]
 
 
 def test_file_is_fresh() -> None:
@@ -56,6 +63,32 @@ def test_eth_account_hashes_the_same_cancel_and_reading() -> None:
         reading = Reading.from_wire(case["message"])
         assert oracle_digest(reading).hex() == case["digest"][2:]
         assert reading.to_wire() == case["message"]
+
+
+@pytest.mark.parametrize("name", CHAIN)
+def test_eth_account_hashes_the_same_messages_for_the_chain(name: str) -> None:
+    for case in VECTORS[name]:
+        message = CHAIN[name].from_wire(case["message"])
+        assert oracle_digest(message).hex() == case["digest"][2:]
+        assert message.to_wire() == case["message"]
+    assert len(VECTORS[name]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("withdrawals", "money_micro", 2**256),
+        ("withdrawals", "relay_fee_micro", -1),
+        ("mandates", "valid_until", 2**40),
+        ("mandates", "sell_limit_min", -(2**63) - 1),
+        ("corrections", "revision", 256),
+        ("settlements", "revision", 2**32),
+    ],
+)
+def test_what_does_not_fit_its_type_is_never_signed(name: str, field: str, value: int) -> None:
+    wire = VECTORS[name][0]["message"] | {field: value}
+    with pytest.raises(ValueError, match=CHAIN[name].TYPE.name):
+        CHAIN[name].from_wire(wire).digest(DOMAIN)
 
 
 def test_signatures_verify_and_no_other_key_does() -> None:

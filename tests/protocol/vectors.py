@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from coordinator.protocol.chain_messages import Correction, Mandate, SettlementHeader, Withdrawal
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey, MeterKey
 from coordinator.protocol.merkle import leaf_hash, merkle_proofs, merkle_root
@@ -58,6 +59,10 @@ def build() -> dict[str, Any]:
         "keys": _keys(),
         "orders": [_order(order) for order in _orders()],
         "messages": [_by_account(message) for message in _account_messages()],
+        "withdrawals": [_by_account(message) for message in _withdrawals()],
+        "mandates": [_by_account(message) for message in _mandates()],
+        "corrections": [_by_account(message) for message in _corrections()],
+        "settlements": [_by_account(message) for message in _settlements()],
         "registrations": [_registration()],
         "readings": [_reading(reading) for reading in _readings()],
         "merkle": [_tree(count) for count in (0, 1, 2, 3, 5, 8)],
@@ -112,6 +117,39 @@ def _account_messages() -> list[Message]:
         Join(ann, MARKET, "sun-2026", "Ann's house", 1_799_000_000),
         SessionRequest(ann, MARKET, 1_799_000_001),
         DeviceReceipt(meter_key("ann").device_id, 7, keccak256(b"reading"), 1_799_000_002),
+    ]
+
+
+def _withdrawals() -> list[Message]:
+    ann, ben = account_key("ann").address, account_key("ben").address
+    return [
+        Withdrawal(ann, ann, 5_000_000, 0, 0, 1_800_100_000),
+        Withdrawal(ben, ann, 1, 20_000, 0, 2**64 - 1),
+    ]
+
+
+def _mandates() -> list[Message]:
+    ann, ben = account_key("ann").address, account_key("ben").address
+    return [
+        Mandate(ann, ben, 1_800_000_000, 1_800_086_400, 5_000, 250_000, 80_000),
+        Mandate(ben, ann, 0, 2**40 - 1, 2**48 - 1, 2**63 - 1, -(2**63)),
+    ]
+
+
+def _corrections() -> list[Message]:
+    ann, ben = account_key("ann").address, account_key("ben").address
+    return [
+        Correction(ann, MARKET, 1_800_000_000, 1, -40, 0),
+        Correction(ben, MARKET, 1_800_000_900, 255, 0, -2_500_000),
+    ]
+
+
+def _settlements() -> list[Message]:
+    """The settler's statements; Ann's key stands for the settler's."""
+    hashes = [keccak256(name) for name in (b"rows", b"readings", b"receipts")]
+    return [
+        SettlementHeader(1_800_000_000, 0, *hashes),
+        SettlementHeader(2**64 - 1, 2**32 - 1, keccak256(b""), bytes(32), hashes[2]),
     ]
 
 

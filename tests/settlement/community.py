@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from coordinator.protocol.chain_messages import SettlementHeader
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey, MeterKey
 from coordinator.protocol.messages import ZERO_HASH, Order, Reading, Side
 from coordinator.protocol.recovery import compact
 from coordinator.protocol.typed_data import Domain
 from coordinator.settlement.deliver import AccountEnergy, TradeToSettle, deliver
-from coordinator.settlement.rows import SignedOrder, build_rows
-from coordinator.settlement.statements import MeterEvidence, Settlement, SignedReading, StatementTerms
+from coordinator.settlement.rows import SignedOrder, build_rows, pack_rows
+from coordinator.settlement.statements import (
+    MeterEvidence,
+    Settlement,
+    SignedReading,
+    Statement,
+    StatementTerms,
+    readings_root,
+)
 
 DOMAIN = Domain(31337, "0x00000000000000000000000000000000001ed9e2")
 MARKET = "sunny-street"
@@ -89,6 +98,28 @@ class Community:
         return StatementTerms(
             MARKET, DOMAIN, self.delivery_start, INTERVAL_S, "uniform-midpoint-pro_rata/1", SUPPLIER, FEED_IN
         )
+
+    def header(self, receipts_root: bytes) -> SettlementHeader:
+        """Return what the settler states about the settlement."""
+        packed = pack_rows(self.settle().rows, self.orders)
+        return SettlementHeader(
+            self.delivery_start, 0, keccak256(packed), readings_root(self.evidence, DOMAIN), receipts_root
+        )
+
+    def envelope(self, receipt: Statement, receipts_root: bytes) -> dict[str, Any]:
+        """Return a receipt as its account gets it."""
+        header = self.header(receipts_root)
+        settler, digest = Home.named("the settler"), header.digest(DOMAIN)
+        signature = compact(settler.key.sign(digest), digest, settler.address)
+        assert signature is not None
+        return {
+            "body": receipt.body,
+            "proof": ["0x" + step.hex() for step in receipt.proof],
+            "receipts_root": "0x" + receipts_root.hex(),
+            "settlement": header.to_wire() | {"signer": settler.address, "signature": "0x" + signature.hex()},
+            "transaction": None,
+            "block_number": None,
+        }
 
 
 def homes(*names: str) -> Sequence[Home]:

@@ -16,6 +16,7 @@ from coordinator.protocol.receipts import canonical, receipt_leaf, verify_receip
 from coordinator.protocol.units import value_micro
 from coordinator.settlement.deliver import AccountEnergy, MissingEnergy, TradeToSettle, deliver
 from coordinator.settlement.rows import (
+    ROW_BYTES,
     TRADES_MAX,
     Row,
     RowLimit,
@@ -24,7 +25,7 @@ from coordinator.settlement.rows import (
     build_rows,
     pack_rows,
 )
-from coordinator.settlement.statements import Statement, readings_root, statements
+from coordinator.settlement.statements import readings_root, statements
 from tests.settlement.community import DOMAIN, Community, homes
 
 DELIVERY = 1_800_000_000
@@ -100,7 +101,7 @@ def test_rows_conserve_energy_and_money_and_keep_every_limit(
     minted = {a: sum(r.metered_wh for r in by_side[Side.SELL] if r.account == a) for a in ACCOUNTS}
     assert all(minted[energy.account] <= energy.production_wh for energy in energies)
     assert [(row.account, row.order) for row in rows] == sorted((row.account, row.order) for row in rows)
-    assert len(pack_rows(rows, orders)) == 153 * len(rows)
+    assert len(pack_rows(rows, orders)) == ROW_BYTES * len(rows)
     totals = batch_totals(rows)
     assert totals.minted_wh - totals.burned_wh == sum(r.metered_wh - r.executed_wh for r in by_side[Side.SELL])
 
@@ -178,9 +179,9 @@ def test_every_receipt_proves_itself_and_a_changed_one_does_not() -> None:
     assert [r.account for r in receipts] == sorted({s.order.account for s in community.orders.values()})
     for receipt in receipts:
         assert proves(receipt_leaf(receipt.body), receipt.proof, root)
-        assert verify_receipt(_envelope(receipt, root)) == []
+        assert verify_receipt(community.envelope(receipt, root)) == []
         forged = replace(receipt, body=receipt.body | {"delivery_start": DELIVERY + 900})
-        assert verify_receipt(_envelope(forged, root)) != []
+        assert verify_receipt(community.envelope(forged, root)) != []
 
 
 def test_receipt_is_plain_json_and_adds_up_over_the_community() -> None:
@@ -208,11 +209,6 @@ def _street() -> Community:
     community.meter(bert, 500, 10)
     community.meter(cleo, 333, 0)
     return community
-
-
-def _envelope(receipt: Statement, root: bytes) -> dict[str, object]:
-    proof = ["0x" + step.hex() for step in receipt.proof]
-    return {"body": receipt.body, "proof": proof, "receipts_root": "0x" + root.hex()}
 
 
 def _trade(trade_id: int, energy_wh: int) -> TradeToSettle:

@@ -40,17 +40,18 @@ def test_packed_row_field_by_field() -> None:
     for place, row in enumerate(batch["rows"]):
         raw = packed[place * ROW_BYTES : (place + 1) * ROW_BYTES]
         order = orders[row["order"]]
-        fields = [int.from_bytes(raw[a:b], "big", signed=(a in {21, 47})) for a, b in _OFFSETS]
+        fields = [int.from_bytes(raw[a:b], "big", signed=(a in {21, 53})) for a, b in _OFFSETS]
         assert fields == [
             0 if row["side"] == "buy" else 1,
             order["wire"]["limit_price_micro_per_kwh"],
             order["wire"]["energy_wh"],
             row["executed_wh"],
+            row["short_wh"],
             row["metered_wh"],
             row["value_micro"],
             row["trades"],
         ]
-        assert raw[89:].hex() == order["signature"][2:]
+        assert raw[95:].hex() == order["signature"][2:]
 
 
 def test_money_is_kept_and_energy_minted_less_burned() -> None:
@@ -64,4 +65,4 @@ def test_money_is_kept_and_energy_minted_less_burned() -> None:
     assert sum(b["energy_wh"] for b in balances.values()) == minted_wh
 
 
-_OFFSETS = ((20, 21), (21, 29), (29, 35), (35, 41), (41, 47), (47, 55), (55, 57))
+_OFFSETS = ((20, 21), (21, 29), (29, 35), (35, 41), (41, 47), (47, 53), (53, 61), (61, 63))

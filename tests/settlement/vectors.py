@@ -62,13 +62,6 @@ def _batch(place: int, name: str, make: Callable[[Community], None], columns: di
         columns.setdefault(signed.order.account, [OPENING_MONEY_MICRO, 0])
     for row in settlement.rows:
         _move(columns[row.account], row)
-    envelope = {
-        "body": receipts[0].body,
-        "proof": [_hex(step) for step in receipts[0].proof],
-        "receipts_root": _hex(receipts_root),
-        "transaction": None,
-        "block_number": None,
-    }
     return {
         "name": name,
         "about": (make.__doc__ or "").strip(),
@@ -89,11 +82,12 @@ def _batch(place: int, name: str, make: Callable[[Community], None], columns: di
         "readings_root": _hex(readings_root(community.evidence, DOMAIN)),
         "receipts_root": _hex(receipts_root),
         "totals": asdict(batch_totals(settlement.rows)),
+        "header_digest": _hex(community.header(receipts_root).digest(DOMAIN)),
         "balances": [
             {"account": account, "money_micro": columns[account][0], "energy_wh": columns[account][1]}
             for account in sorted({signed.order.account for signed in community.orders.values()})
         ],
-        "receipt": envelope,
+        "receipt": community.envelope(receipts[0], receipts_root),
     }
 
 

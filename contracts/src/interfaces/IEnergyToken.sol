@@ -17,7 +17,8 @@ interface IEnergyToken {
 
     /// @notice Mint what a producer's meter gave to the grid in the interval that ended last
     /// @dev Oracle only. Never more than the meter's registered export limit x the interval, in
-    /// one or several calls, and not for an interval that a settlement has already minted.
+    /// one or several calls, and not for an interval that a settlement has already minted. The producer
+    /// gets the certificate too. Storage that is minted here is of unknown origin.
     /// @param producer account of the meter
     /// @param amount token units, whole Wh
     /// @param sourceType technology, see `libraries/Sources.sol`
@@ -26,13 +27,30 @@ interface IEnergyToken {
         external
         returns (uint256 tokenId);
 
+    /// @notice Mint what a producer's storage gave back to the grid in the interval that ended last
+    /// @dev Oracle only, within the same limits as `mintEnergyTokens`. The certificates that it was
+    /// charged with are used up; the producer has allowed the token to do so in `ICertificates`. What
+    /// was charged was consumption, and burned as such.
+    /// @param producer account of the meter
+    /// @param amount token units, whole Wh, at most what was charged
+    /// @param ids the producer's certificates that the storage was charged with
+    /// @param energiesWh how much of each, in Wh
+    /// @return tokenId the certificate, which carries the mix of what was charged
+    function mintStoredEnergy(
+        address producer,
+        uint256 amount,
+        uint256[] calldata ids,
+        uint256[] calldata energiesWh
+    ) external returns (uint256 tokenId);
+
     /// @notice Burn energy that a consumer has used
-    /// @dev By the consumer, or by a spender with its allowance.
+    /// @dev By the consumer, or by a spender with its allowance. A consumer that may not send, and
+    /// what is frozen, burn nothing.
     /// @param consumer account that gives the tokens up
     /// @param amount token units, whole Wh
     function burnEnergyTokens(address consumer, uint256 amount) external returns (bool);
 
     /// @notice Move energy between accounts
-    /// @dev By the owner, or by a spender with its allowance.
+    /// @dev By the owner, or by a spender with its allowance, where compliance allows it.
     function transferEnergy(address from, address to, uint256 amount) external returns (bool);
 }

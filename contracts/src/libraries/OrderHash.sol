@@ -65,7 +65,7 @@ library OrderHash {
             mstore(add(hasher, 0x80), byte(20, head))
             mstore(add(hasher, 0xa0), shr(208, calldataload(add(row, 29))))
             mstore(add(hasher, 0xc0), signextend(7, shr(24, head)))
-            mstore(add(hasher, 0xe0), calldataload(add(row, 57)))
+            mstore(add(hasher, 0xe0), calldataload(add(row, 63)))
             mstore(add(hasher, 0x140), keccak256(hasher, 0x100))
             hash := keccak256(add(hasher, 0x11e), 0x42)
         }

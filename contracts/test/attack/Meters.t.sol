@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {SmartMeterRegistry} from "../../src/SmartMeterRegistry.sol";
-import {Community} from "../base/Community.sol";
+import {ISmartMeter} from "../../src/interfaces/ISmartMeter.sol";
+import {Meters} from "../base/Meters.sol";
 import {VM} from "../base/Vm.sol";
 
-/// @title MeterAttacks: P-256 twins and weak chains
-contract MeterAttacks is Community {
+/// @title MeterAttacks: signatures used for what they were not given, and chains without P-256
+contract MeterAttacks is Meters {
     uint256 private constant P256_ORDER =
         0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551;
 
@@ -24,7 +24,7 @@ contract MeterAttacks is Community {
         uint256 reading = packReading(block.timestamp, 1, 10, 10);
         bytes memory signature = signReading(METER, reading);
         registry.submitReading(deviceOf(METER), reading, signature);
-        VM.expectPartialRevert(SmartMeterRegistry.ReadingSequenceNotRising.selector);
+        VM.expectPartialRevert(ISmartMeter.ReadingSequenceNotRising.selector);
         registry.submitReading(deviceOf(METER), reading, signature);
     }
 
@@ -58,7 +58,7 @@ contract MeterAttacks is Community {
         uint256 deviceId = deviceOf(METER);
         VM.prank(operator);
         VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.MeterSignatureInvalid.selector, deviceId)
+            abi.encodeWithSelector(ISmartMeter.MeterSignatureInvalid.selector, deviceId)
         );
         registry.registerMeter(deviceId, stolen);
     }
@@ -70,9 +70,90 @@ contract MeterAttacks is Community {
         bytes memory proof = proofOf(METER, ALICE);
         VM.prank(operator);
         VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.MeterAlreadyRegistered.selector, deviceId)
+            abi.encodeWithSelector(ISmartMeter.MeterAlreadyRegistered.selector, deviceId)
         );
         registry.registerMeter(deviceId, proof);
+    }
+
+    function testResetIsNotReplayed() external {
+        register(METER, ALICE);
+        uint256 fresh = packReading(block.timestamp - 900, 1, 0, 5);
+        bytes memory proof = resetProof(METER, ALICE, fresh);
+        _resets(METER, fresh, proof, 0);
+        read(METER, block.timestamp - 800, 2, 100);
+        _resets(METER, fresh, proof, ISmartMeter.ReadingTimeNotRising.selector);
+    }
+
+    function testResetCountsForTheRegistersThatWereSigned() external {
+        // The account agreed to lose what lay behind 0 Wh, not to lose the 100 Wh that came since.
+        register(METER, ALICE);
+        uint256 fresh = packReading(block.timestamp - 800, 1, 0, 0);
+        bytes memory proof = resetProof(METER, ALICE, fresh);
+        read(METER, block.timestamp - 900, 1, 100);
+        _resets(METER, fresh, proof, ISmartMeter.MeterSignatureInvalid.selector);
+    }
+
+    function testResetOfAnotherMeter() external {
+        register(METER, ALICE);
+        register(METER + 1, ALICE);
+        uint256 fresh = packReading(block.timestamp, 1, 0, 0);
+        bytes memory proof = resetProof(METER, ALICE, fresh);
+        _resets(METER + 1, fresh, proof, ISmartMeter.MeterSignatureInvalid.selector);
+    }
+
+    function testResetOfAnotherChain() external {
+        register(METER, ALICE);
+        uint256 fresh = packReading(block.timestamp, 1, 0, 0);
+        bytes memory proof = resetProof(METER, ALICE, fresh);
+        VM.chainId(block.chainid + 1);
+        _resets(METER, fresh, proof, ISmartMeter.MeterSignatureInvalid.selector);
+    }
+
+    function testARegistrationIsNoRotation() external {
+        // The operator makes one meter of two that their owner registers.
+        register(METER, ALICE);
+        (bytes32 x, bytes32 y,,,, bytes memory meterSignature, bytes memory accountSignature) = abi.decode(
+            proofOf(METER + 1, ALICE), (bytes32, bytes32, address, uint32, uint32, bytes, bytes)
+        );
+        bytes memory proof = abi.encode(x, y, meterSignature, accountSignature);
+        (uint256 oldDevice, uint256 newDevice) = (deviceOf(METER), deviceOf(METER + 1));
+        VM.prank(operator);
+        VM.expectRevert(
+            abi.encodeWithSelector(ISmartMeter.MeterSignatureInvalid.selector, newDevice)
+        );
+        registry.rotateMeter(oldDevice, newDevice, proof);
+    }
+
+    function testARotationCountsForTheMeterThatWasSigned() external {
+        register(METER, ALICE);
+        register(METER + 1, ALICE);
+        bytes memory proof = rotationProof(deviceOf(METER), METER + 2, ALICE);
+        (uint256 other, uint256 newDevice) = (deviceOf(METER + 1), deviceOf(METER + 2));
+        VM.prank(operator);
+        VM.expectRevert(
+            abi.encodeWithSelector(ISmartMeter.MeterSignatureInvalid.selector, newDevice)
+        );
+        registry.rotateMeter(other, newDevice, proof);
+    }
+
+    function testARotatedKeyCannotComeBack() external {
+        register(METER, ALICE);
+        rotate(METER, METER + 1, ALICE);
+        bytes memory proof = rotationProof(deviceOf(METER + 1), METER, ALICE);
+        (uint256 oldDevice, uint256 newDevice) = (deviceOf(METER + 1), deviceOf(METER));
+        VM.prank(operator);
+        VM.expectRevert(
+            abi.encodeWithSelector(ISmartMeter.MeterAlreadyRegistered.selector, newDevice)
+        );
+        registry.rotateMeter(oldDevice, newDevice, proof);
+    }
+
+    /// @dev Refused for `why`, or done when that is zero.
+    function _resets(uint256 meterKey, uint256 fresh, bytes memory proof, bytes4 why) private {
+        uint256 deviceId = deviceOf(meterKey);
+        VM.prank(operator);
+        if (why != 0) VM.expectPartialRevert(why);
+        registry.resetMeter(deviceId, fresh, proof);
     }
 
     function _isVerifiedAndTwinRefused() private {

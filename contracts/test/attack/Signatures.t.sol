@@ -5,11 +5,12 @@ import {EnergyLedger} from "../../src/EnergyLedger.sol";
 import {IEnergyLedger} from "../../src/interfaces/IEnergyLedger.sol";
 import {CompactSignature} from "../../src/libraries/CompactSignature.sol";
 import {Batches, TestOrder} from "../base/Batches.sol";
-import {Community} from "../base/Community.sol";
+import {Consents} from "../base/Consents.sol";
+import {LedgerTest} from "../base/LedgerTest.sol";
 import {VM} from "../base/Vm.sol";
 
 /// @title SignatureAttacks: one signed order has one signature, for one ledger on one chain
-contract SignatureAttacks is Community {
+contract SignatureAttacks is LedgerTest {
     uint256 private constant ORDER =
         0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141;
 
@@ -58,11 +59,32 @@ contract SignatureAttacks is Community {
     function testZeroSigner() external {
         // Recovery of nonsense gives the zero address: it must not be an account.
         TestOrder memory order = Batches.sell(ALICE, 10, PRICE, PRICE);
-        bytes memory rows = Batches.encode(address(0), order, 0, 0);
-        VM.prank(operator);
-        VM.expectPartialRevert(IEnergyLedger.RowSignatureInvalid.selector);
-        ledger.settleBatch(START, 0, 0, rows);
+        (bool success, bytes memory why) = trySettle(START, Batches.encode(address(0), order, 0, 0));
+        VM.assertFalse(success, "nobody's order");
+        VM.assertTrue(
+            bytes4(why) == IEnergyLedger.RowOrderNotAscending.selector
+                || bytes4(why) == IEnergyLedger.RowSignatureInvalid.selector,
+            "for its account"
+        );
+        refusedRows(Batches.encode(alice, order, 0, 0), IEnergyLedger.RowSignatureInvalid.selector);
         VM.assertFalse(_isBy(address(0), "digest", 0, 0), "not in the library either");
+    }
+
+    /// @dev What the last recovery left in memory must not answer for a signature that recovers nobody.
+    function testNonsenseAfterAGoodRowIsNobodys() external {
+        TestOrder memory signed = Batches.sell(ALICE, 10, PRICE, PRICE);
+        TestOrder memory forged = Batches.sell(ALICE, 20, 0, 0);
+        while (digest(forged) < digest(signed)) {
+            forged.terms = keccak256(abi.encode(forged.terms));
+        }
+        bytes memory rows =
+            bytes.concat(Batches.row(ledger, START, signed), Batches.encode(alice, forged, 0, 0));
+        refusedRows(
+            rows,
+            abi.encodeWithSelector(
+                IEnergyLedger.RowSignatureInvalid.selector, alice, digest(forged)
+            )
+        );
     }
 
     function testAnothersSignature() external {
@@ -82,12 +104,50 @@ contract SignatureAttacks is Community {
     function testReplayInAnotherDeployment() external {
         bytes memory rows = Batches.pack(ledger, START, trade(10));
         EnergyLedger other = newLedger();
-        bytes4[] memory selectors = new bytes4[](1);
-        selectors[0] = EnergyLedger.settleBatch.selector;
-        authority.setTargetFunctionRole(address(other), selectors, 1);
         VM.prank(operator);
         VM.expectPartialRevert(IEnergyLedger.RowSignatureInvalid.selector);
         other.settleBatch(START, 0, 0, rows);
+    }
+
+    function testReplayInAnotherMarket() external {
+        bytes memory rows = Batches.pack(ledger, START, trade(10));
+        IEnergyLedger.Terms memory terms = termsOf(address(currency));
+        terms.market = "other-street";
+        // The same address: only the market's name tells the orders apart.
+        VM.etch(address(ledger), address(newLedger(terms)).code);
+        refusedRows(rows, IEnergyLedger.RowSignatureInvalid.selector);
+    }
+
+    /// @dev A withdrawal, a mandate and a correction of the fork's other side count no more than orders.
+    function testOtherConsentsOnAnotherChain() external {
+        IEnergyLedger.Withdrawal memory withdrawal = wanted(alice, 1);
+        (bytes32 r, bytes32 vs) = Consents.withdrawal(ALICE, ledger, withdrawal);
+        IEnergyLedger.Mandate memory mandate = IEnergyLedger.Mandate(alice, bob, 0, 1, 1, 0, 0);
+        (bytes32 mandateR, bytes32 mandateVs) = Consents.mandate(ALICE, ledger, mandate);
+        bytes memory why = abi.encodeWithSelector(IEnergyLedger.SignatureInvalid.selector, alice);
+        VM.chainId(block.chainid + 1);
+        VM.prank(operator);
+        VM.expectRevert(why);
+        ledger.relayWithdrawal(withdrawal, r, vs);
+        VM.expectRevert(why);
+        ledger.setMandateFor(mandate, mandateR, mandateVs);
+    }
+
+    function testConsentsHaveNoTwinsAndNoZeroSigner() external {
+        IEnergyLedger.Withdrawal memory withdrawal = wanted(alice, 1);
+        (bytes32 r, bytes32 vs) = Consents.withdrawal(ALICE, ledger, withdrawal);
+        bytes memory why = abi.encodeWithSelector(IEnergyLedger.SignatureInvalid.selector, alice);
+        VM.startPrank(operator);
+        VM.expectRevert(why);
+        ledger.relayWithdrawal(withdrawal, r, vs ^ bytes32(uint256(1) << 255));
+        uint256 s = uint256(vs) & uint256(type(int256).max);
+        VM.expectRevert(why);
+        ledger.relayWithdrawal(withdrawal, r, bytes32(ORDER - s));
+        VM.expectRevert(why);
+        ledger.relayWithdrawal(withdrawal, 0, 0);
+        withdrawal.account = address(0);
+        VM.expectRevert(abi.encodeWithSelector(IEnergyLedger.SignatureInvalid.selector, address(0)));
+        ledger.relayWithdrawal(withdrawal, 0, 0);
     }
 
     function testReplayInAnotherInterval() external {

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.37;
 
 import {IEnergyLedger} from "../../src/interfaces/IEnergyLedger.sol";
+import {OrderRowLibrary} from "../../src/types/OrderRow.sol";
 import {VM} from "./Vm.sol";
 
 /// @dev One order with its execution, as a test states it; `key` is the owner's private key.
@@ -11,6 +12,7 @@ struct TestOrder {
     int64 limit;
     uint48 signedWh;
     uint48 executedWh;
+    uint48 shortWh;
     uint48 meteredWh;
     int64 value;
     uint16 trades;
@@ -28,7 +30,7 @@ library Batches {
         returns (TestOrder memory)
     {
         int64 value = valueOf(energyWh, price);
-        return TestOrder(key, BUY, limit, energyWh, energyWh, energyWh, value, 1, bytes32(key));
+        return TestOrder(key, BUY, limit, energyWh, energyWh, 0, energyWh, value, 1, bytes32(key));
     }
 
     function sell(uint256 key, uint48 energyWh, int64 limit, int64 price)
@@ -37,7 +39,7 @@ library Batches {
         returns (TestOrder memory)
     {
         int64 value = valueOf(energyWh, price);
-        return TestOrder(key, SELL, limit, energyWh, energyWh, energyWh, value, 1, bytes32(key));
+        return TestOrder(key, SELL, limit, energyWh, energyWh, 0, energyWh, value, 1, bytes32(key));
     }
 
     /// @dev floor(energy * price / 1000)
@@ -58,15 +60,28 @@ library Batches {
     }
 
     /// @dev The batch's rows: sorted as the contract wants them, signed and packed.
-    function pack(IEnergyLedger ledger, uint64 start, TestOrder[] memory orders)
+    function pack(IEnergyLedger ledger, uint64 start, TestOrder[] memory unsorted)
         internal
         view
         returns (bytes memory rows)
     {
+        TestOrder[] memory orders = new TestOrder[](unsorted.length);
+        for (uint256 i; i < orders.length; ++i) {
+            orders[i] = unsorted[i];
+        }
         (address[] memory accounts, bytes32[] memory digests) = sort(ledger, start, orders);
+        rows = new bytes(orders.length * OrderRowLibrary.LENGTH);
         for (uint256 i; i < orders.length; ++i) {
             (bytes32 r, bytes32 vs) = compact(orders[i].key, digests[i]);
-            rows = bytes.concat(rows, encode(accounts[i], orders[i], r, vs));
+            _put(rows, i, encode(accounts[i], orders[i], r, vs));
+        }
+    }
+
+    /// @dev Write row `i`; appending one by one would copy a large batch as many times.
+    function _put(bytes memory rows, uint256 i, bytes memory one) private pure {
+        uint256 length = OrderRowLibrary.LENGTH;
+        assembly ("memory-safe") {
+            mcopy(add(add(rows, 0x20), mul(i, length)), add(one, 0x20), length)
         }
     }
 
@@ -79,6 +94,28 @@ library Batches {
         return encode(VM.addr(order.key), order, r, vs);
     }
 
+    /// @dev A row of an account's order that another key signed.
+    function rowBy(
+        uint256 signerKey,
+        IEnergyLedger ledger,
+        uint64 start,
+        address account,
+        TestOrder memory order
+    ) internal view returns (bytes memory) {
+        bytes32 digest = ledger.orderDigest(
+            account, start, order.side, order.signedWh, order.limit, order.terms
+        );
+        (bytes32 r, bytes32 vs) = compact(signerKey, digest);
+        return encode(account, order, r, vs);
+    }
+
+    /// @dev Two accounts' rows in their order.
+    function join(bytes memory first, bytes memory second) internal pure returns (bytes memory) {
+        return bytes20(first) < bytes20(second)
+            ? bytes.concat(first, second)
+            : bytes.concat(second, first);
+    }
+
     function encode(address account, TestOrder memory order, bytes32 r, bytes32 vs)
         internal
         pure
@@ -86,7 +123,8 @@ library Batches {
     {
         return bytes.concat(
             abi.encodePacked(account, order.side, order.limit, order.signedWh, order.executedWh),
-            abi.encodePacked(order.meteredWh, order.value, order.trades, order.terms, r, vs)
+            abi.encodePacked(order.shortWh, order.meteredWh, order.value, order.trades),
+            abi.encodePacked(order.terms, r, vs)
         );
     }
 

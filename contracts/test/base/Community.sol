@@ -2,10 +2,13 @@
 pragma solidity ^0.8.37;
 
 import {Authority} from "../../src/Authority.sol";
+import {Certificates} from "../../src/Certificates.sol";
+import {Compliance} from "../../src/Compliance.sol";
 import {EnergyLedger} from "../../src/EnergyLedger.sol";
 import {EnergyToken} from "../../src/EnergyToken.sol";
 import {GridManagement} from "../../src/GridManagement.sol";
 import {P2PTrading} from "../../src/P2PTrading.sol";
+import {ReadingDisputes} from "../../src/ReadingDisputes.sol";
 import {SmartMeterRegistry} from "../../src/SmartMeterRegistry.sol";
 import {DemoCurrency} from "../../src/dev/DemoCurrency.sol";
 import {IEnergyLedger} from "../../src/interfaces/IEnergyLedger.sol";
@@ -20,7 +23,15 @@ abstract contract Community {
     int64 internal constant PRICE_MIN = -500_000;
     int64 internal constant PRICE_MAX = 1_000_000;
     int64 internal constant PRICE = 200_000;
-    uint256 internal constant METERED_MAX_WH = 1_000_000;
+    int64 internal constant SHORTFALL_PRICE_MAX = 400_000;
+    int64 internal constant UNDER_USE_PRICE_MIN = 80_000;
+    uint48 internal constant METERED_MAX_WH = 1_000_000;
+    uint48 internal constant FEE_MAX = 20_000;
+    uint256 internal constant DECLARATION_MAX_S = 1 hours;
+    uint256 internal constant BOUNTY_MICRO = 25e6;
+    uint256 internal constant BOND_DELAY_S = 30 days;
+    uint32 internal constant EXIT_DELAY_S = 2 days;
+    uint32 internal constant SETTLE_WITHIN_S = 30 days;
     uint256 internal constant SETTLEMENT_PERIOD_S = 1 days;
     uint256 internal constant PURSE_MICRO = 1_000e6;
 
@@ -38,24 +49,44 @@ abstract contract Community {
     address internal immutable oracle = VM.addr(0x0A);
     address internal immutable gridOperator = VM.addr(0x09);
     address internal immutable guardian = VM.addr(0x06);
+    address internal immutable complianceOfficer = VM.addr(0xC0);
+    address internal immutable treasury = VM.addr(0x07EA);
 
     Authority internal authority;
     DemoCurrency internal currency;
     EnergyLedger internal ledger;
     SmartMeterRegistry internal registry;
+    Certificates internal certificates;
     EnergyToken internal token;
+    Compliance internal compliance;
+    ReadingDisputes internal disputes;
     GridManagement internal grid;
     P2PTrading internal trading;
     P2PTrading internal nativeTrading;
 
     function setUp() public virtual {
         VM.warp(GENESIS - 1 days); // roles count from their granting on
-        authority = new Authority(address(this));
-        currency = new DemoCurrency();
+        authority = Authority(_deploy("Authority", abi.encode(address(this))));
+        currency = DemoCurrency(_deploy("DemoCurrency", ""));
         ledger = newLedger();
-        registry = new SmartMeterRegistry(address(authority), ledger);
-        token = new EnergyToken(address(authority), ledger, registry);
-        grid = new GridManagement(address(authority), 50_000, 150_000, 3 * INTERVAL_S);
+        registry = SmartMeterRegistry(_deploy("SmartMeterRegistry", abi.encode(authority, ledger)));
+        certificates = Certificates(_deploy("Certificates", abi.encode(ledger)));
+        token = EnergyToken(
+            _deploy("EnergyToken", abi.encode(authority, ledger, registry, certificates))
+        );
+        compliance = Compliance(_deploy("Compliance", abi.encode(authority, ledger)));
+        disputes = ReadingDisputes(
+            _deploy(
+                "ReadingDisputes",
+                abi.encode(ledger, registry, treasury, BOUNTY_MICRO, BOND_DELAY_S)
+            )
+        );
+        grid = GridManagement(
+            _deploy(
+                "GridManagement",
+                abi.encode(authority, 50_000, 150_000, 3 * INTERVAL_S, DECLARATION_MAX_S)
+            )
+        );
         trading = newTrading(address(currency));
         nativeTrading = newTrading(address(0));
         ledger.setEnergyToken(address(token));
@@ -65,25 +96,48 @@ abstract contract Community {
 
     /* DEPLOYMENT */
 
+    /// @dev From the artifact: a test that had every contract's code in its own would take the compiler
+    /// a second longer, and there are fifty.
+    function _deploy(string memory name, bytes memory values) private returns (address) {
+        return VM.deployCode(string.concat(name, ".sol:", name), values);
+    }
+
     function newLedger() internal returns (EnergyLedger) {
         return newLedger(address(currency));
     }
 
     function newLedger(address money) internal returns (EnergyLedger) {
-        return new EnergyLedger(
-            address(authority),
-            "sunny-street",
-            INTERVAL_S,
-            GENESIS,
-            money,
-            PRICE_MIN,
-            PRICE_MAX,
-            METERED_MAX_WH
-        );
+        return newLedger(termsOf(money));
+    }
+
+    function newLedger(IEnergyLedger.Terms memory terms) internal returns (EnergyLedger made) {
+        made = EnergyLedger(_deploy("EnergyLedger", abi.encode(authority, terms)));
+        made.setSettler(operator);
+    }
+
+    /// @dev The terms of every test that needs no others: compensation and fees are possible.
+    function termsOf(address money) internal view returns (IEnergyLedger.Terms memory) {
+        return IEnergyLedger.Terms({
+            market: "sunny-street",
+            intervalS: INTERVAL_S,
+            genesis: GENESIS,
+            currency: money,
+            priceMin: PRICE_MIN,
+            priceMax: PRICE_MAX,
+            shortfallPriceMax: SHORTFALL_PRICE_MAX,
+            underUsePriceMin: UNDER_USE_PRICE_MIN,
+            meteredMaxWh: METERED_MAX_WH,
+            feeMaxMicroPerKwh: FEE_MAX,
+            feeAccount: treasury,
+            exitDelayS: EXIT_DELAY_S,
+            settleWithinS: SETTLE_WITHIN_S
+        });
     }
 
     function newTrading(address money) internal returns (P2PTrading) {
-        return new P2PTrading(ledger, token, registry, money, SETTLEMENT_PERIOD_S);
+        return P2PTrading(
+            _deploy("P2PTrading", abi.encode(ledger, token, registry, money, SETTLEMENT_PERIOD_S))
+        );
     }
 
     /// @dev The roles of `roles.json`, the file that the deployment reads too.
@@ -93,6 +147,8 @@ abstract contract Community {
         _grant(roles, ".oracle", oracle);
         _grant(roles, ".grid", gridOperator);
         _grant(roles, ".guardian", guardian);
+        _grant(roles, ".compliance", complianceOfficer);
+        _grant(roles, ".disputes", address(disputes));
     }
 
     function _grant(string memory roles, string memory role, address member) private {
@@ -104,7 +160,7 @@ abstract contract Community {
                 VM.parseJsonStringArray(roles, string.concat(functions, ".", names[i]));
             bytes4[] memory selectors = new bytes4[](calls.length);
             for (uint256 j; j < calls.length; ++j) {
-                selectors[j] = _selector(calls[j]);
+                selectors[j] = bytes4(keccak256(bytes(calls[j])));
             }
             authority.setTargetFunctionRole(_target(names[i]), selectors, id);
         }
@@ -113,27 +169,12 @@ abstract contract Community {
 
     function _target(string memory name) private view returns (address) {
         bytes32 hash = keccak256(bytes(name));
+        if (hash == keccak256("Compliance")) return address(compliance);
         if (hash == keccak256("EnergyLedger")) return address(ledger);
         if (hash == keccak256("EnergyToken")) return address(token);
         if (hash == keccak256("GridManagement")) return address(grid);
         if (hash == keccak256("SmartMeterRegistry")) return address(registry);
         revert(string.concat("roles.json names an unknown contract: ", name));
-    }
-
-    function _selector(string memory name) private pure returns (bytes4) {
-        bytes32 hash = keccak256(bytes(name));
-        if (hash == keccak256("settleBatch")) return EnergyLedger.settleBatch.selector;
-        if (hash == keccak256("setPaused")) return EnergyLedger.setPaused.selector;
-        if (hash == keccak256("registerMeter")) return SmartMeterRegistry.registerMeter.selector;
-        if (hash == keccak256("revokeMeter")) return SmartMeterRegistry.revokeMeter.selector;
-        if (hash == keccak256("mintEnergyTokens")) return EnergyToken.mintEnergyTokens.selector;
-        if (hash == keccak256("updateGridMetrics")) {
-            return GridManagement.updateGridMetrics.selector;
-        }
-        if (hash == keccak256("triggerLoadBalancing")) {
-            return GridManagement.triggerLoadBalancing.selector;
-        }
-        revert(string.concat("roles.json names an unknown function: ", name));
     }
 
     /* MONEY AND BATCHES */
@@ -177,11 +218,11 @@ abstract contract Community {
     }
 
     function energyOf(address account) internal view returns (uint256 energyWh) {
-        (energyWh,,,) = ledger.accountOf(account);
+        (energyWh,,,,) = ledger.accountOf(account);
     }
 
     function moneyOf(address account) internal view returns (uint256 moneyMicro) {
-        (, moneyMicro,,) = ledger.accountOf(account);
+        (, moneyMicro,,,) = ledger.accountOf(account);
     }
 
     /* METERS */

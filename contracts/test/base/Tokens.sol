@@ -2,6 +2,10 @@
 pragma solidity ^0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
+import {
+    ERC20TransferAuthorization
+} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20TransferAuthorization.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 
 /// @title Currencies as they occur, each with its trap
 abstract contract OddToken is ERC20("Odd", "ODD") {
@@ -9,7 +13,7 @@ abstract contract OddToken is ERC20("Odd", "ODD") {
         _mint(account, amount);
     }
 
-    function decimals() public pure override returns (uint8) {
+    function decimals() public pure virtual override returns (uint8) {
         return 6;
     }
 }
@@ -77,5 +81,54 @@ contract CallbackToken is OddToken {
             answer = success ? bytes("passed") : result;
         }
         super._update(from, to, value);
+    }
+}
+
+/// @dev Knows ERC-3009, as USDC and EURC do.
+contract AuthorizedToken is OddToken, ERC20TransferAuthorization {
+    constructor() EIP712("Odd", "1") {}
+
+    function receiveDigest(
+        address from,
+        address to,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 nonce
+    ) external view returns (bytes32) {
+        return _hashTypedDataV4(
+            keccak256(
+                abi.encode(
+                    RECEIVE_WITH_AUTHORIZATION_TYPEHASH,
+                    from,
+                    to,
+                    value,
+                    validAfter,
+                    validBefore,
+                    nonce
+                )
+            )
+        );
+    }
+
+    function decimals() public pure override(OddToken, ERC20) returns (uint8) {
+        return 6;
+    }
+}
+
+/// @dev Its issuer changes all balances at once.
+contract RebasingToken is OddToken {
+    uint256 private percent = 100;
+
+    function rebase(uint256 newPercent) external {
+        percent = newPercent;
+    }
+
+    function balanceOf(address account) public view override returns (uint256) {
+        return super.balanceOf(account) * percent / 100;
+    }
+
+    function _update(address from, address to, uint256 value) internal override {
+        super._update(from, to, value * 100 / percent);
     }
 }

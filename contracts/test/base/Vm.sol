@@ -27,6 +27,9 @@ interface Vm {
     function chainId(uint256 id) external;
     function etch(address target, bytes calldata code) external;
     function store(address target, bytes32 slot, bytes32 value) external;
+    function deployCode(string calldata artifact, bytes calldata values)
+        external
+        returns (address deployed);
     function setEvmVersion(string calldata version) external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata data) external;

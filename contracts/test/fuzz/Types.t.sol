@@ -10,15 +10,21 @@ import {VM} from "../base/Vm.sol";
 
 /// @title TypesFuzz: what is packed is what is unpacked, to the fields' limits
 contract TypesFuzz {
-    function testFuzzAccountWord(uint72 energy, uint72 money, uint16 epoch, uint96 used)
-        external
-        pure
-    {
-        AccountWord word =
-            AccountWordLibrary.pack(energy, money, uint256(epoch) << 96 | uint256(used));
+    function testFuzzAccountWord(
+        uint8 flags,
+        uint64 energy,
+        uint64 money,
+        uint24 latest,
+        uint96 used
+    ) external pure {
+        uint256 replay = uint256(latest) << 96 | uint256(used);
+        AccountWord word = AccountWordLibrary.pack(uint256(flags) << 248, energy, money, replay);
+        VM.assertEq(word.flags(), flags, "flags");
+        VM.assertEq(word.flagBits(), uint256(flags) << 248, "flags where they lie");
         VM.assertEq(word.energyWh(), energy, "energy");
         VM.assertEq(word.moneyMicro(), money, "money");
-        VM.assertEq(word.epoch(), epoch, "epoch");
+        VM.assertEq(word.replay(), replay, "replay");
+        VM.assertEq(word.latestInterval(), latest, "latest");
         VM.assertEq(word.usedIntervals(), used, "intervals");
     }
 
@@ -87,9 +93,11 @@ contract TypesFuzz {
         VM.assertEq(row.limitMicroPerKwh(), order.limit, "limit");
         VM.assertEq(row.amounts() >> 208, order.signedWh, "signed");
         VM.assertEq(uint256(uint48(row.amounts() >> 160)), order.executedWh, "executed");
-        VM.assertEq(uint256(uint48(row.amounts() >> 112)), order.meteredWh, "metered");
-        VM.assertEq(int256(int64(uint64(row.amounts() >> 48))), order.value, "value");
-        VM.assertEq(uint256(uint16(row.amounts() >> 32)), order.trades, "trades");
+        VM.assertEq(uint256(uint48(row.amounts() >> 112)), order.shortWh, "short");
+        VM.assertEq(uint256(uint48(row.amounts() >> 64)), order.meteredWh, "metered");
+        VM.assertEq(int256(int64(uint64(row.amounts()))), order.value, "value");
+        VM.assertEq(row.trades(), order.trades, "trades");
+        VM.assertEq(row.termsHash(), order.terms, "terms");
         VM.assertEq(row.r(), r, "r");
         VM.assertEq(row.vs(), vs, "vs");
     }

@@ -3,16 +3,34 @@ pragma solidity ^0.8.37;
 
 import {IEnergyLedger} from "../../src/interfaces/IEnergyLedger.sol";
 import {Batches, TestOrder} from "../base/Batches.sol";
-import {Community} from "../base/Community.sol";
+import {LedgerTest} from "../base/LedgerTest.sol";
 import {VM} from "../base/Vm.sol";
 
-/// @title SettleBatchTest: what a batch does, and each reason for which it is refused
-contract SettleBatchTest is Community {
+/// @title SettleBatchTest: what a batch does, when, for whom, how often, and that it balances
+contract SettleBatchTest is LedgerTest {
+    bytes32 private judged;
+    bytes4 private verdict;
+    bytes private insideCall;
+    bytes private insideAnswer;
+
     function setUp() public override {
         super.setUp();
         fund(alice);
         fund(bob);
         fund(carol);
+    }
+
+    /// @dev What the ledger calls when this test is its compliance contract.
+    function afterBatch(uint64 start, bytes calldata rows) external {
+        judged = keccak256(abi.encode(msg.sender, start, rows));
+        if (insideCall.length != 0) (, insideAnswer) = address(ledger).call(insideCall);
+        bytes4 why = verdict;
+        if (why != 0) {
+            assembly ("memory-safe") {
+                mstore(0, why)
+                revert(0, 4)
+            }
+        }
     }
 
     /* WHAT IT DOES */
@@ -27,23 +45,32 @@ contract SettleBatchTest is Community {
         VM.assertEq(energyOf(alice), 500, "produced and not sold");
         VM.assertEq(energyOf(bob), 300, "bought and not used");
         VM.assertEq(ledger.energyWhTotal(), 800, "minted less burned");
+        VM.assertEq(ledger.feesMicro(), 0, "nothing kept");
     }
 
     function testMarksTheInterval() external {
         settle(START, trade(1));
-        (,, uint256 epoch, uint256 used) = ledger.accountOf(alice);
-        VM.assertEq(epoch, 0, "first epoch");
-        VM.assertEq(used, 1 << 10, "interval 10");
+        VM.assertEq(latestOf(alice), 10, "interval 10");
+        VM.assertEq(usedOf(alice), 1, "and no other");
+    }
+
+    function testLeavesFlagsAsTheyAre() external {
+        flag(alice, 0xfe & ~uint8(2));
+        settle(START, trade(1));
+        (,,,, uint256 flags) = ledger.accountOf(alice);
+        VM.assertEq(flags, 0xfc, "flags that forbid no sale");
     }
 
     function testEmitsRootsAndSums() external {
         TestOrder[] memory orders = trade(1500);
         orders[0].meteredWh = 2000;
         orders[1].meteredWh = 1200;
+        orders[1].limit += 1000;
+        orders[1].value += 700;
         bytes memory rows = Batches.pack(ledger, START, orders);
         VM.expectEmit(address(ledger));
         emit IEnergyLedger.BatchSettled(
-            START, keccak256(rows), "readings", "receipts", 1500, 300_000, 2000, 1200
+            START, keccak256(rows), "readings", "receipts", sums(300_700, 1500, 2000, 1200, 700)
         );
         settleRows(START, rows);
     }
@@ -98,10 +125,7 @@ contract SettleBatchTest is Community {
             keccak256(Batches.pack(ledger, START, orders)),
             "readings",
             "receipts",
-            1000,
-            40_000,
-            1000,
-            1000
+            sums(-40_000, 1000, 1000, 1000, 0)
         );
         settle(START, orders);
         VM.assertEq(moneyOf(alice), PURSE_MICRO - 40_000, "the seller pays");
@@ -125,36 +149,61 @@ contract SettleBatchTest is Community {
         VM.assertEq(moneyOf(carol), PURSE_MICRO - 100_000, "the second batch");
     }
 
-    function testIntervalsInAnyOrderWithinAnEpoch() external {
-        settle(START, trade(1000));
-        settle(START - 3 * INTERVAL_S, trade(1000));
-        (,,, uint256 used) = ledger.accountOf(bob);
-        VM.assertEq(used, 1 << 10 | 1 << 7, "both intervals");
+    /* FEES */
+
+    function testFeesGoToThePot() external {
+        settle(START, _withFee(500));
+        VM.assertEq(moneyOf(alice), PURSE_MICRO + 200_000, "the seller's price");
+        VM.assertEq(moneyOf(bob), PURSE_MICRO - 200_500, "the buyer's, with the fee");
+        VM.assertEq(ledger.feesMicro(), 500, "the pot's");
+        VM.warp(START + 2 * INTERVAL_S);
+        settle(START + INTERVAL_S, _withFee(70));
+        VM.assertEq(ledger.feesMicro(), 570, "and more");
+    }
+
+    function testFeesHoldToTheirMaximum() external {
+        refused(
+            START,
+            _withFee(int64(uint64(FEE_MAX)) + 1),
+            abi.encodeWithSelector(IEnergyLedger.BatchFeesTooHigh.selector, FEE_MAX + 1, 1000)
+        );
+        settle(START, _withFee(int64(uint64(FEE_MAX))));
+        VM.assertEq(ledger.feesMicro(), FEE_MAX, "the most for 1 kWh");
+    }
+
+    function testNoFeeForEnergyThatWasNotTraded() external {
+        TestOrder[] memory orders = _withFee(100);
+        orders[0].executedWh = orders[1].executedWh = 0;
+        orders[0].shortWh = orders[1].shortWh = 1000;
+        orders[0].meteredWh = orders[1].meteredWh = 0;
+        (orders[0].value, orders[1].value) = (0, 1);
+        refused(
+            START, orders, abi.encodeWithSelector(IEnergyLedger.BatchFeesTooHigh.selector, 1, 0)
+        );
     }
 
     /* WHO AND WHEN */
 
-    function testRefusesOthersThanTheOperator() external {
+    function testRefusesOthersThanTheSettler() external {
         bytes memory rows = Batches.pack(ledger, START, trade(1));
-        VM.expectRevert(
-            abi.encodeWithSignature("AccessManagedUnauthorized(address)", address(this))
-        );
+        VM.expectRevert(abi.encodeWithSelector(IEnergyLedger.SettlerOnly.selector, address(this)));
+        ledger.settleBatch(START, 0, 0, rows);
+        VM.prank(bob);
+        VM.expectRevert(abi.encodeWithSelector(IEnergyLedger.SettlerOnly.selector, bob));
         ledger.settleBatch(START, 0, 0, rows);
     }
 
     function testRefusesWhilePaused() external {
-        VM.prank(guardian);
-        ledger.setPaused(true);
-        _refused(START, trade(1), abi.encodeWithSelector(IEnergyLedger.TradingPaused.selector));
-        VM.prank(guardian);
-        ledger.setPaused(false);
+        pause(true);
+        refused(START, trade(1), abi.encodeWithSelector(IEnergyLedger.TradingPaused.selector));
+        pause(false);
         settle(START, trade(1));
     }
 
     function testRefusesBeforeTheDeliveryIsOver() external {
         uint64 next = START + INTERVAL_S;
         VM.warp(next + INTERVAL_S - 1);
-        _refused(
+        refused(
             next,
             trade(1),
             abi.encodeWithSelector(IEnergyLedger.DeliveryNotOver.selector, next, next + INTERVAL_S)
@@ -163,8 +212,20 @@ contract SettleBatchTest is Community {
         settle(next, trade(1));
     }
 
+    function testRefusesADeliveryTooLongAgo() external {
+        uint64 until = START + INTERVAL_S + SETTLE_WITHIN_S;
+        VM.warp(until + 1);
+        refused(
+            START,
+            trade(1),
+            abi.encodeWithSelector(IEnergyLedger.DeliveryTooLongAgo.selector, START, until)
+        );
+        VM.warp(until);
+        settle(START, trade(1));
+    }
+
     function testRefusesAMisalignedInterval() external {
-        _refused(
+        refused(
             START - 1,
             trade(1),
             abi.encodeWithSelector(IEnergyLedger.DeliveryMisaligned.selector, START - 1)
@@ -172,21 +233,24 @@ contract SettleBatchTest is Community {
     }
 
     function testRefusesAnIntervalBeforeGenesis() external {
-        _refused(
+        refused(
             GENESIS - INTERVAL_S,
             trade(1),
             abi.encodeWithSelector(IEnergyLedger.DeliveryOutOfRange.selector, GENESIS - INTERVAL_S)
         );
+        VM.warp(GENESIS + INTERVAL_S);
+        settle(GENESIS, trade(1));
+        VM.assertEq(latestOf(alice), 0, "interval 0");
+        VM.assertEq(usedOf(alice), 1, "is used");
+        refused(GENESIS, trade(1), byFirst(IEnergyLedger.AccountIntervalUsed.selector));
     }
 
-    function testRefusesAnIntervalAfterTheLastEpoch() external {
-        uint64 last = GENESIS + (2 ** 16 * 96 - 1) * INTERVAL_S;
+    function testRefusesAnIntervalAfterTheLast() external {
+        uint64 last = GENESIS + uint64(type(uint24).max) * INTERVAL_S;
         VM.warp(last + 2 * INTERVAL_S);
         settle(last, trade(1));
-        (,, uint256 epoch, uint256 used) = ledger.accountOf(alice);
-        VM.assertEq(epoch, type(uint16).max, "the last epoch");
-        VM.assertEq(used, 1 << 95, "the last interval");
-        _refused(
+        VM.assertEq(latestOf(alice), type(uint24).max, "the last interval");
+        refused(
             last + INTERVAL_S,
             trade(1),
             abi.encodeWithSelector(IEnergyLedger.DeliveryOutOfRange.selector, last + INTERVAL_S)
@@ -197,30 +261,80 @@ contract SettleBatchTest is Community {
 
     function testRefusesAUsedInterval() external {
         settle(START, trade(1));
-        _refused(START, trade(1), _byFirst(IEnergyLedger.AccountIntervalUsed.selector));
+        refused(START, trade(1), byFirst(IEnergyLedger.AccountIntervalUsed.selector));
     }
 
-    function testEpochOnlyAdvances() external {
-        uint64 next = GENESIS + 96 * INTERVAL_S;
-        VM.warp(next + INTERVAL_S);
-        settle(START, trade(1));
-        settle(next, trade(1));
-        (,, uint256 epoch, uint256 used) = ledger.accountOf(alice);
-        VM.assertEq(epoch, 1, "the next epoch");
-        VM.assertEq(used, 1, "its first interval");
-        _refused(
-            next - INTERVAL_S,
-            trade(1),
-            abi.encodeWithSelector(IEnergyLedger.AccountEpochPassed.selector, _first(), 1)
+    function testIntervalsInAnyOrderWithinTheWindow() external {
+        settle(START, trade(1000));
+        settle(START - 3 * INTERVAL_S, trade(1000));
+        VM.assertEq(latestOf(bob), 10, "still the latest");
+        VM.assertEq(usedOf(bob), 1 << 3 | 1, "both intervals");
+        refused(
+            START - 3 * INTERVAL_S, trade(1000), byFirst(IEnergyLedger.AccountIntervalUsed.selector)
         );
+    }
+
+    function testTheWindowReaches95IntervalsBack() external {
+        uint64 later = START + 95 * INTERVAL_S;
+        VM.warp(later + INTERVAL_S);
+        settle(later, trade(1));
+        settle(START, trade(1));
+        VM.assertEq(usedOf(alice), 1 << 95 | 1, "the window's both ends");
+        refused(
+            START - INTERVAL_S,
+            trade(1),
+            abi.encodeWithSelector(IEnergyLedger.AccountIntervalPassed.selector, first(), 10 + 95)
+        );
+    }
+
+    function testTheWindowMovesOnAndKeepsWhatIsInIt() external {
+        VM.warp(START + 200 * INTERVAL_S);
+        settle(START, trade(1));
+        settle(START + 95 * INTERVAL_S, trade(1));
+        VM.assertEq(usedOf(alice), 1 << 95 | 1, "moved by 95: the first is the last bit");
+        refused(START, trade(1), byFirst(IEnergyLedger.AccountIntervalUsed.selector));
+        settle(START + 96 * INTERVAL_S, trade(1));
+        VM.assertEq(usedOf(alice), 3, "moved by one: the first fell out");
+        refused(
+            START,
+            trade(1),
+            abi.encodeWithSelector(IEnergyLedger.AccountIntervalPassed.selector, first(), 10 + 96)
+        );
+        settle(START + 192 * INTERVAL_S, trade(1));
+        VM.assertEq(usedOf(alice), 1, "moved by its whole length: empty but for the new one");
+        VM.assertEq(latestOf(alice), 10 + 192, "which is the latest");
+    }
+
+    function testALongPauseEmptiesTheWindow() external {
+        VM.warp(START + 1000 * INTERVAL_S);
+        settle(START, trade(1));
+        // 256 and more: what a shift would drop, or wrap around
+        settle(START + 256 * INTERVAL_S, trade(1));
+        VM.assertEq(usedOf(alice), 1, "only the new one");
+        settle(START + 900 * INTERVAL_S, trade(1));
+        VM.assertEq(usedOf(alice), 1, "only the newest");
     }
 
     function testRefusesAnOrderTwiceInOneBatch() external {
         bytes memory sale = Batches.row(ledger, START, Batches.sell(ALICE, 10, PRICE, PRICE));
-        bytes memory rows = bytes.concat(sale, sale);
-        bytes32 digest = Batches.digestOf(ledger, START, Batches.sell(ALICE, 10, PRICE, PRICE));
-        _refusedRows(
-            rows, abi.encodeWithSelector(IEnergyLedger.RowOrderNotAscending.selector, alice, digest)
+        refusedRows(
+            bytes.concat(sale, sale),
+            abi.encodeWithSelector(
+                IEnergyLedger.RowOrderNotAscending.selector,
+                alice,
+                digest(Batches.sell(ALICE, 10, PRICE, PRICE))
+            )
+        );
+    }
+
+    function testRefusesAccountsThatFall() external {
+        TestOrder[] memory orders = trade(10);
+        Batches.sort(ledger, START, orders);
+        refusedRows(
+            bytes.concat(
+                Batches.row(ledger, START, orders[1]), Batches.row(ledger, START, orders[0])
+            ),
+            byFirst(IEnergyLedger.RowAccountNotAscending.selector)
         );
     }
 
@@ -229,253 +343,121 @@ contract SettleBatchTest is Community {
         Batches.sort(ledger, START, orders);
         TestOrder memory again = Batches.sell(orders[0].key, 10, PRICE, PRICE);
         again.terms = "again";
-        bytes memory rows =
-            bytes.concat(Batches.pack(ledger, START, orders), Batches.row(ledger, START, again));
-        _refusedRows(
-            rows,
+        refusedRows(
+            bytes.concat(Batches.pack(ledger, START, orders), Batches.row(ledger, START, again)),
             abi.encodeWithSelector(
                 IEnergyLedger.RowAccountNotAscending.selector, VM.addr(orders[0].key)
             )
         );
     }
 
-    function testCancelledIntervalCannotBeSettled() external {
-        VM.expectEmit(address(ledger));
-        emit IEnergyLedger.IntervalCancelled(_first(), START);
-        VM.prank(_first());
-        ledger.cancelInterval(START);
-        _refused(START, trade(1), _byFirst(IEnergyLedger.AccountIntervalUsed.selector));
-        VM.prank(_first());
-        VM.expectRevert(_byFirst(IEnergyLedger.AccountIntervalUsed.selector));
-        ledger.cancelInterval(START);
-    }
+    /* THE WHOLE */
 
-    function testBothSidesEnergyAndMoneyMustMatch() external {
+    function testBothSidesEnergyMustMatch() external {
         TestOrder[] memory orders = trade(1500);
         orders[1].limit = PRICE + 1000;
         orders[1].executedWh = 1499;
         orders[1].meteredWh = 1499;
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(IEnergyLedger.BatchUnbalanced.selector, int256(1), int256(0))
-        );
+        refused(START, orders, _unbalanced(1, 0));
         orders = trade(1500);
+        orders[0].executedWh = orders[0].meteredWh = 1499;
+        refused(START, orders, _unbalanced(-1, 0));
+    }
+
+    function testReceivedMustHaveBeenPaid() external {
+        TestOrder[] memory orders = trade(1500);
         orders[1].value -= 1;
-        _refused(
+        refused(START, orders, _unbalanced(0, 1));
+    }
+
+    function testSumsBeyondTheEventAreRefused() external {
+        IEnergyLedger.Terms memory terms = termsOf(address(currency));
+        terms.meteredMaxWh = type(uint48).max;
+        ledger = newLedger(terms);
+        TestOrder[] memory orders = new TestOrder[](4);
+        for (uint256 i; i < 4; ++i) {
+            uint256 key = 0x5E11 + i;
+            orders[i] = i < 2
+                ? Batches.sell(key, type(uint48).max, 0, 0)
+                : Batches.buy(key, type(uint48).max, 0, 0);
+        }
+        refused(
             START,
             orders,
-            abi.encodeWithSelector(IEnergyLedger.BatchUnbalanced.selector, int256(0), int256(1))
+            abi.encodeWithSignature(
+                "SafeCastOverflowedUintDowncast(uint8,uint256)", 48, 2 * uint256(type(uint48).max)
+            )
         );
+        settle(START, pair(orders[1], orders[2]));
+        VM.assertEq(latestOf(VM.addr(orders[1].key)), 10, "one of them fits");
     }
 
     function testRefusesOddLengths() external {
-        _refusedRows("", abi.encodeWithSelector(IEnergyLedger.BatchLengthInvalid.selector, 0));
-        bytes memory rows = bytes.concat(Batches.pack(ledger, START, trade(1)), hex"00");
-        _refusedRows(rows, abi.encodeWithSelector(IEnergyLedger.BatchLengthInvalid.selector, 307));
+        refusedRows("", abi.encodeWithSelector(IEnergyLedger.BatchLengthInvalid.selector, 0));
+        bytes memory rows = Batches.pack(ledger, START, trade(1));
+        refusedRows(
+            bytes.concat(rows, hex"00"),
+            abi.encodeWithSelector(IEnergyLedger.BatchLengthInvalid.selector, 319)
+        );
+        assembly ("memory-safe") {
+            mstore(rows, 317)
+        }
+        refusedRows(rows, abi.encodeWithSelector(IEnergyLedger.BatchLengthInvalid.selector, 317));
     }
 
-    /* EACH ROW */
+    /* THE MARKET'S RULES */
 
-    function testRefusesMoreThanSigned() external {
-        TestOrder[] memory orders = trade(1500);
-        orders[0].signedWh = 1499;
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(
-                IEnergyLedger.RowExecutedInvalid.selector, _digest(orders[0]), 1500, 1499
-            )
+    function testBatchRulesAreToldTheRows() external {
+        bytes memory rows = Batches.pack(ledger, START, trade(10));
+        ledger.setCompliance(address(this), true);
+        VM.assertTrue(ledger.batchRules(), "on");
+        settleRows(START, rows);
+        VM.assertEq(judged, keccak256(abi.encode(address(ledger), START, rows)), "as settled");
+    }
+
+    function testWithoutBatchRulesNobodyIsAsked() external {
+        ledger.setCompliance(address(this), false);
+        settle(START, trade(10));
+        VM.assertEq(judged, bytes32(0), "not asked");
+    }
+
+    function testABrokenRuleRefusesTheBatch() external {
+        ledger.setCompliance(address(this), true);
+        verdict = 0xBADBADBA;
+        refused(START, trade(10), abi.encodePacked(verdict));
+        VM.assertEq(moneyOf(alice), PURSE_MICRO, "nothing moved");
+    }
+
+    function testRulesCannotEnterAgain() external {
+        ledger.setCompliance(address(this), true);
+        insideCall = abi.encodeCall(IEnergyLedger.cancelInterval, (START + 2 * INTERVAL_S));
+        settle(START, trade(10));
+        VM.assertEq(
+            bytes32(bytes4(insideAnswer)),
+            bytes32(bytes4(keccak256("ReentrancyGuardReentrantCall()"))),
+            "the second entry was refused"
         );
     }
 
-    function testRefusesZeroEnergy() external {
-        TestOrder[] memory orders = trade(0);
-        Batches.sort(ledger, START, orders);
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(
-                IEnergyLedger.RowExecutedInvalid.selector, _digest(orders[0]), 0, 0
-            )
-        );
-    }
-
-    function testRefusesNoTradesAndMoreTradesThanEnergy() external {
-        TestOrder[] memory orders = trade(3);
-        orders[0].trades = 0;
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(
-                IEnergyLedger.RowTradesInvalid.selector, _digest(orders[0]), 0, 3
-            )
-        );
-        orders = trade(3);
-        orders[1].trades = 4;
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(
-                IEnergyLedger.RowTradesInvalid.selector, _digest(orders[1]), 4, 3
-            )
-        );
-    }
-
-    function testBuyersLimitHoldsToTheUnit() external {
-        TestOrder[] memory orders = trade(1500);
-        orders[0].value = 300_001;
-        orders[1].value = 300_001;
-        _refused(START, orders, _limitBroken(orders[1]));
-    }
-
-    function testSellersLimitHoldsToTheRounding() external {
-        TestOrder[] memory orders = trade(1500);
-        (orders[0].value, orders[1].value) = (299_999, 299_999);
-        _refused(START, orders, _limitBroken(orders[0]));
-        orders = trade(1500);
-        (orders[0].value, orders[1].value) = (299_999, 299_999);
-        orders[0].trades = 2;
-        settle(START, orders); // two trades may lose up to one unit each, less than two
-    }
-
-    function testPriceBandHoldsBothWays() external {
-        TestOrder[] memory orders = trade(1000);
-        orders[1].limit = type(int64).max;
-        (orders[0].value, orders[1].value) = (PRICE_MAX + 1, PRICE_MAX + 1);
-        Batches.sort(ledger, START, orders);
-        _refused(START, orders, _outsideBand(orders[0]));
-        orders = trade(1000);
-        orders[0].limit = -type(int64).max;
-        (orders[0].value, orders[1].value) = (PRICE_MIN - 1, PRICE_MIN - 1);
-        Batches.sort(ledger, START, orders);
-        _refused(START, orders, _outsideBand(orders[0]));
-        (orders[0].value, orders[1].value) = (PRICE_MIN, PRICE_MIN);
-        settle(START, orders);
-    }
-
-    function testSellerMustHaveProducedWhatItSold() external {
-        TestOrder[] memory orders = trade(1500);
-        orders[0].meteredWh = 1499;
-        _refused(START, orders, _meteredInvalid(orders[0], 1499, 1500));
-    }
-
-    function testBuyerBurnsNoMoreThanItBought() external {
-        TestOrder[] memory orders = trade(1500);
-        orders[1].meteredWh = 1501;
-        _refused(START, orders, _meteredInvalid(orders[1], 1501, 1500));
-    }
-
-    function testProductionIsCappedPerAccount() external {
-        TestOrder[] memory orders = new TestOrder[](3);
-        orders[0] = Batches.sell(ALICE, 10, PRICE, PRICE);
-        orders[1] = Batches.sell(ALICE, 20, PRICE, PRICE);
-        orders[2] = Batches.buy(BOB, 30, PRICE, PRICE);
-        orders[0].meteredWh = uint48(METERED_MAX_WH - 20);
-        orders[1].meteredWh = 21;
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(
-                IEnergyLedger.AccountMeteredTooMuch.selector,
-                alice,
-                METERED_MAX_WH + 1,
-                METERED_MAX_WH
-            )
-        );
-    }
-
-    function testTheCapIsEachAccountsOwn() external {
-        TestOrder[] memory orders = new TestOrder[](3);
-        orders[0] = Batches.sell(ALICE, 10, PRICE, PRICE);
-        orders[1] = Batches.sell(CAROL, 20, PRICE, PRICE);
-        orders[2] = Batches.buy(BOB, 30, PRICE, PRICE);
-        orders[0].meteredWh = uint48(METERED_MAX_WH);
-        orders[1].meteredWh = uint48(METERED_MAX_WH);
-        settle(START, orders);
-        VM.assertEq(ledger.energyWhTotal(), 2 * METERED_MAX_WH - 30, "both minted the most");
-    }
-
-    function testRefusesAnUnknownSide() external {
-        TestOrder[] memory orders = trade(1);
-        orders[0].side = 2;
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(IEnergyLedger.RowSideInvalid.selector, _digest(orders[0]), 2)
-        );
-    }
-
-    function testRefusesABuyerWithoutMoney() external {
-        uint256 poor = 0x9008;
-        fund(VM.addr(poor), 100);
-        TestOrder[] memory orders =
-            pair(Batches.sell(ALICE, 1000, PRICE, PRICE), Batches.buy(poor, 1000, PRICE, PRICE));
-        _refused(
-            START,
-            orders,
-            abi.encodeWithSelector(
-                IEnergyLedger.AccountMoneyInsufficient.selector, VM.addr(poor), 100, 200_000
-            )
-        );
-    }
-
-    function testRefusesAFullAccount() external {
-        fund(alice, type(uint72).max - PURSE_MICRO);
-        _refused(
-            START,
-            trade(1000),
-            abi.encodeWithSelector(IEnergyLedger.AccountOverflow.selector, alice)
-        );
+    function testRulesMayFlagAfterABatch() external {
+        ledger.setCompliance(address(this), true);
+        insideCall = abi.encodeCall(IEnergyLedger.setAccountFlags, (alice, 1));
+        settle(START, trade(10));
+        (,,,, uint256 flags) = ledger.accountOf(alice);
+        VM.assertEq(flags, 1, "flagged from within");
+        VM.assertEq(moneyOf(alice), PURSE_MICRO + 2000, "and paid for what was settled");
     }
 
     /* HELP */
 
-    /// @dev The account of `trade` whose rows come first.
-    function _first() private view returns (address) {
-        return alice < bob ? alice : bob;
+    /// @dev One kWh, for which Bob pays a fee on top.
+    function _withFee(int64 feeMicro) private pure returns (TestOrder[] memory orders) {
+        orders = trade(1000);
+        orders[1].limit += feeMicro;
+        orders[1].value += feeMicro;
     }
 
-    function _byFirst(bytes4 selector) private view returns (bytes memory) {
-        return abi.encodeWithSelector(selector, _first());
-    }
-
-    function _digest(TestOrder memory order) private view returns (bytes32) {
-        return Batches.digestOf(ledger, START, order);
-    }
-
-    function _limitBroken(TestOrder memory order) private view returns (bytes memory) {
-        return abi.encodeWithSelector(
-            IEnergyLedger.RowLimitBroken.selector, _digest(order), int256(order.value)
-        );
-    }
-
-    function _outsideBand(TestOrder memory order) private view returns (bytes memory) {
-        return abi.encodeWithSelector(
-            IEnergyLedger.RowOutsidePriceBand.selector, _digest(order), int256(order.value)
-        );
-    }
-
-    function _meteredInvalid(TestOrder memory order, uint256 metered, uint256 executed)
-        private
-        view
-        returns (bytes memory)
-    {
-        return abi.encodeWithSelector(
-            IEnergyLedger.RowMeteredInvalid.selector, _digest(order), metered, executed
-        );
-    }
-
-    function _refused(uint64 start, TestOrder[] memory orders, bytes memory why) private {
-        bytes memory rows = Batches.pack(ledger, start, orders);
-        VM.prank(operator);
-        VM.expectRevert(why);
-        ledger.settleBatch(start, 0, 0, rows);
-    }
-
-    function _refusedRows(bytes memory rows, bytes memory why) private {
-        VM.prank(operator);
-        VM.expectRevert(why);
-        ledger.settleBatch(START, 0, 0, rows);
+    function _unbalanced(int256 energyWh, int256 moneyMicro) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(IEnergyLedger.BatchUnbalanced.selector, energyWh, moneyMicro);
     }
 }

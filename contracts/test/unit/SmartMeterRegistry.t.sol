@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
-import {SmartMeterRegistry} from "../../src/SmartMeterRegistry.sol";
 import {ISmartMeter} from "../../src/interfaces/ISmartMeter.sol";
 import {Batches} from "../base/Batches.sol";
 import {Community} from "../base/Community.sol";
@@ -17,11 +16,11 @@ contract SmartMeterRegistryTest is Community {
     function testRegisters() external {
         (uint256 x, uint256 y) = VM.publicKeyP256(METER);
         VM.expectEmit(address(registry));
-        emit SmartMeterRegistry.MeterRegistered(
+        emit ISmartMeter.MeterRegistered(
             deviceOf(METER), alice, bytes32(x), bytes32(y), IMPORT_LIMIT_W, EXPORT_LIMIT_W
         );
         uint256 deviceId = register(METER, ALICE);
-        SmartMeterRegistry.Meter memory meter = registry.meterOf(deviceId);
+        ISmartMeter.Meter memory meter = registry.meterOf(deviceId);
         VM.assertEq(meter.account, alice, "account");
         VM.assertEq(uint256(meter.importLimitW), IMPORT_LIMIT_W, "import limit");
         VM.assertEq(uint256(meter.exportLimitW), EXPORT_LIMIT_W, "export limit");
@@ -48,7 +47,7 @@ contract SmartMeterRegistryTest is Community {
         uint256 deviceId = register(METER, ALICE);
         _refusesRegistration(
             proofOf(METER, BOB),
-            abi.encodeWithSelector(SmartMeterRegistry.MeterAlreadyRegistered.selector, deviceId)
+            abi.encodeWithSelector(ISmartMeter.MeterAlreadyRegistered.selector, deviceId)
         );
     }
 
@@ -56,7 +55,7 @@ contract SmartMeterRegistryTest is Community {
         bytes memory proof = proofOf(METER, ALICE);
         VM.prank(operator);
         VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.MeterIdInvalid.selector, 1, deviceOf(METER))
+            abi.encodeWithSelector(ISmartMeter.MeterIdInvalid.selector, 1, deviceOf(METER))
         );
         registry.registerMeter(1, proof);
     }
@@ -67,7 +66,7 @@ contract SmartMeterRegistryTest is Community {
         bytes memory proof = abi.encode(x, x, alice, 1, 1, new bytes(64), new bytes(64));
         VM.prank(operator);
         VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.MeterSignatureInvalid.selector, deviceId)
+            abi.encodeWithSelector(ISmartMeter.MeterSignatureInvalid.selector, deviceId)
         );
         registry.registerMeter(deviceId, proof);
     }
@@ -76,9 +75,8 @@ contract SmartMeterRegistryTest is Community {
         bytes32 digest = registrationDigest(METER, alice);
         bytes memory account = _accountSigns(ALICE, digest);
         (bytes32 r, bytes32 s) = VM.signP256(METER, digest);
-        bytes memory why = abi.encodeWithSelector(
-            SmartMeterRegistry.MeterSignatureInvalid.selector, deviceOf(METER)
-        );
+        bytes memory why =
+            abi.encodeWithSelector(ISmartMeter.MeterSignatureInvalid.selector, deviceOf(METER));
         bytes memory highS = bytes.concat(r, bytes32(P256_ORDER - uint256(lowS(s))));
         (bytes32 otherR, bytes32 otherS) = VM.signP256(METER + 1, digest);
         bytes memory foreign = bytes.concat(otherR, lowS(otherS));
@@ -91,7 +89,7 @@ contract SmartMeterRegistryTest is Community {
     function testRefusesForeignAndMisshapenAccountSignatures() external {
         bytes32 digest = registrationDigest(METER, alice);
         bytes memory why =
-            abi.encodeWithSelector(SmartMeterRegistry.AccountSignatureInvalid.selector, alice);
+            abi.encodeWithSelector(ISmartMeter.AccountSignatureInvalid.selector, alice);
         bytes memory meter = _meterSigns(digest);
         _refusesRegistration(proofOf(METER, alice, meter, _accountSigns(BOB, digest)), why);
         _refusesRegistration(proofOf(METER, alice, meter, ""), why);
@@ -103,7 +101,7 @@ contract SmartMeterRegistryTest is Community {
         bytes32 digest = registrationDigest(METER, address(0));
         _refusesRegistration(
             proofOf(METER, address(0), _meterSigns(digest), new bytes(64)),
-            abi.encodeWithSelector(SmartMeterRegistry.AccountSignatureInvalid.selector, address(0))
+            abi.encodeWithSelector(ISmartMeter.AccountSignatureInvalid.selector, address(0))
         );
     }
 
@@ -112,9 +110,7 @@ contract SmartMeterRegistryTest is Community {
         VM.chainId(block.chainid + 1);
         _refusesRegistration(
             proof,
-            abi.encodeWithSelector(
-                SmartMeterRegistry.MeterSignatureInvalid.selector, deviceOf(METER)
-            )
+            abi.encodeWithSelector(ISmartMeter.MeterSignatureInvalid.selector, deviceOf(METER))
         );
     }
 
@@ -124,7 +120,7 @@ contract SmartMeterRegistryTest is Community {
         uint256 first = register(METER, ALICE);
         uint256 second = register(METER + 1, ALICE);
         VM.expectEmit(address(registry));
-        emit SmartMeterRegistry.MeterRevoked(first, alice);
+        emit ISmartMeter.MeterRevoked(first, alice);
         VM.prank(alice);
         registry.revokeMeter(first);
         VM.assertEq(registry.deviceOf(alice), second, "the other stays");
@@ -135,7 +131,7 @@ contract SmartMeterRegistryTest is Community {
     }
 
     function testRevokeRefusals() external {
-        VM.expectRevert(abi.encodeWithSelector(SmartMeterRegistry.MeterUnknown.selector, 7));
+        VM.expectRevert(abi.encodeWithSelector(ISmartMeter.MeterUnknown.selector, 7));
         registry.revokeMeter(7);
         uint256 deviceId = register(METER, ALICE);
         VM.expectRevert(abi.encodeWithSignature("AccessManagedUnauthorized(address)", bob));
@@ -143,9 +139,7 @@ contract SmartMeterRegistryTest is Community {
         registry.revokeMeter(deviceId);
         VM.startPrank(alice);
         registry.revokeMeter(deviceId);
-        VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.MeterIsRevoked.selector, deviceId)
-        );
+        VM.expectRevert(abi.encodeWithSelector(ISmartMeter.MeterIsRevoked.selector, deviceId));
         registry.revokeMeter(deviceId);
     }
 
@@ -156,7 +150,7 @@ contract SmartMeterRegistryTest is Community {
         uint256 reading = packReading(block.timestamp, 1, 70, 30) | uint256(5) << 32;
         bytes memory signature = signReading(METER, reading);
         VM.expectEmit(address(registry));
-        emit SmartMeterRegistry.ReadingSubmitted(deviceId, 1, block.timestamp, 70, 30, 5);
+        emit ISmartMeter.ReadingSubmitted(deviceId, 1, block.timestamp, 70, 30, 5);
         VM.prank(bob); // anyone may
         VM.assertTrue(registry.submitReading(deviceId, reading, signature), "accepted");
         ISmartMeter.MeterReading memory last = registry.lastReading(deviceId);
@@ -202,22 +196,18 @@ contract SmartMeterRegistryTest is Community {
         uint256 reading = packReading(block.timestamp, 5, 1000, 1000);
         bytes memory signature = signReading(METER, reading);
         bytes memory foreign = signReading(METER + 1, reading);
-        VM.expectRevert(abi.encodeWithSelector(SmartMeterRegistry.MeterUnknown.selector, deviceId));
+        VM.expectRevert(abi.encodeWithSelector(ISmartMeter.MeterUnknown.selector, deviceId));
         registry.submitReading(deviceId, reading, signature);
         register(METER, ALICE);
-        VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.ReadingMalformed.selector, reading | 1)
-        );
+        VM.expectRevert(abi.encodeWithSelector(ISmartMeter.ReadingMalformed.selector, reading | 1));
         registry.submitReading(deviceId, reading | 1, signature);
         VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.ReadingSignatureInvalid.selector, deviceId)
+            abi.encodeWithSelector(ISmartMeter.ReadingSignatureInvalid.selector, deviceId)
         );
         registry.submitReading(deviceId, reading, foreign);
         VM.prank(alice);
         registry.revokeMeter(deviceId);
-        VM.expectRevert(
-            abi.encodeWithSelector(SmartMeterRegistry.MeterIsRevoked.selector, deviceId)
-        );
+        VM.expectRevert(abi.encodeWithSelector(ISmartMeter.MeterIsRevoked.selector, deviceId));
         registry.submitReading(deviceId, reading, signature);
     }
 
@@ -228,27 +218,19 @@ contract SmartMeterRegistryTest is Community {
         registry.submitReading(deviceId, first, signReading(METER, first));
         _refusesReading(
             first,
-            abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingSequenceNotRising.selector, deviceId, 5, 5
-            )
+            abi.encodeWithSelector(ISmartMeter.ReadingSequenceNotRising.selector, deviceId, 5, 5)
         );
         _refusesReading(
             packReading(time, 6, 1000, 1000),
-            abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingTimeNotRising.selector, deviceId, time, time
-            )
+            abi.encodeWithSelector(ISmartMeter.ReadingTimeNotRising.selector, deviceId, time, time)
         );
         _refusesReading(
             packReading(time + 1, 6, 999, 1000),
-            abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingRegisterFell.selector, deviceId, 999, 1000
-            )
+            abi.encodeWithSelector(ISmartMeter.ReadingRegisterFell.selector, deviceId, 999, 1000)
         );
         _refusesReading(
             packReading(time + 1, 6, 1000, 999),
-            abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingRegisterFell.selector, deviceId, 999, 1000
-            )
+            abi.encodeWithSelector(ISmartMeter.ReadingRegisterFell.selector, deviceId, 999, 1000)
         );
     }
 
@@ -258,7 +240,7 @@ contract SmartMeterRegistryTest is Community {
         _refusesReading(
             packReading(latest + 1, 1, 0, 0),
             abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingInFuture.selector, deviceId, latest + 1, latest
+                ISmartMeter.ReadingInFuture.selector, deviceId, latest + 1, latest
             )
         );
         read(METER, latest, 1, 0);
@@ -273,13 +255,13 @@ contract SmartMeterRegistryTest is Community {
         _refusesReading(
             packReading(time + 900, 2, 5001, 2500),
             abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingAbovePowerLimit.selector, deviceId, 5001, IMPORT_LIMIT_W
+                ISmartMeter.ReadingAbovePowerLimit.selector, deviceId, 5001, IMPORT_LIMIT_W
             )
         );
         _refusesReading(
             packReading(time + 900, 2, 5000, 2501),
             abi.encodeWithSelector(
-                SmartMeterRegistry.ReadingAbovePowerLimit.selector, deviceId, 2501, EXPORT_LIMIT_W
+                ISmartMeter.ReadingAbovePowerLimit.selector, deviceId, 2501, EXPORT_LIMIT_W
             )
         );
         uint256 most = packReading(time + 900, 2, 5000, 2500);

@@ -7,6 +7,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Self
 
+from ..protocol.chain_messages import Withdrawal
 from ..protocol.keys import AccountKey, MeterKey
 from ..protocol.messages import Join, MeterRegistration, SessionRequest
 from .terms import HomeLimits
@@ -48,6 +49,10 @@ class Identity:
     def session(self, market: str, at: int) -> SessionRequest:
         """Return the request for a token to read what is the account's own."""
         return SessionRequest(self.account, market, at)
+
+    def withdrawal(self, to: str, money_micro: int, nonce: int, deadline: int) -> Withdrawal:
+        """Return the wish to have money sent to a wallet; the coordinator brings it on chain for nothing."""
+        return Withdrawal(self.account, to, money_micro, 0, nonce, deadline)
 
     def registration(self, limits: HomeLimits) -> MeterRegistration:
         """Return the binding of the meter to the account, for both keys to sign."""

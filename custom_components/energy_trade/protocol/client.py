@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from .chain_messages import Withdrawal
 from .keys import AccountKey, MeterKey, verify_account
 from .messages import (
     Cancel,
@@ -164,6 +165,14 @@ class CoordinatorClient:
         path = f"/orders/{_hex(cancel.order)}" if any(cancel.order) else "/orders"
         body = {"cancel": cancel.to_wire(), "signature": _hex(signature)}
         return await self._call("DELETE", path, body)
+
+    async def withdraw(self, withdrawal: Withdrawal, signature: bytes) -> dict[str, Any]:
+        """Have a signed withdrawal brought on chain; return its status, sent again its present one.
+
+        ``withdrawal.nonce`` is the account's ``withdrawal_nonce``; ``status`` is ``open`` until the chain has decided.
+        """
+        body = {"withdrawal": withdrawal.to_wire(), "signature": _hex(signature)}
+        return await self._call("POST", "/withdrawals", body)
 
     async def submit_reading(self, reading: Reading, signature: bytes, info: MarketInfo) -> DeviceReceipt:
         """Send a signed reading; return the coordinator's receipt, checked against its key.

@@ -28,6 +28,21 @@ _SIGN = ec.ECDSA(Prehashed(SHA256()), deterministic_signing=True)
 _VERIFY = ec.ECDSA(Prehashed(SHA256()))
 
 
+def read_address(text: str) -> str:
+    """Return an account's address in lower case; raise ``ValueError`` for what is none.
+
+    In capitals and small letters it carries a checksum (ERC-55), which must fit: a slip of the pen costs money.
+    """
+    digits = text.removeprefix("0x").lower()
+    if len(text) != 42 or not text.startswith("0x") or set(digits) - set("0123456789abcdef"):
+        raise ValueError("an address is 0x and 40 hex digits")
+    nibbles = keccak256(digits.encode()).hex()
+    mixed = "".join(d.upper() if int(n, 16) > 7 else d for d, n in zip(digits, nibbles, strict=False))
+    if text[2:] not in {digits, digits.upper(), mixed}:
+        raise ValueError("the address has a typing error: its capitals do not fit")
+    return "0x" + digits
+
+
 @dataclass(frozen=True)
 class _Key:
     """A private key of one curve; ``repr`` never shows the secret."""

@@ -1,7 +1,8 @@
 """Settlement receipts: their canonical form, and everything in them recomputed.
 
-``verify_receipt`` trusts nobody: it needs the envelope only. What it cannot know, namely whether
-the root stands on the chain, the caller checks against ``receipts_root`` and ``transaction``.
+``verify_receipt`` trusts nobody: it needs the envelope only. What it cannot know, namely whether the
+root and the rows stand on the chain, with fees and compensation within the contract's bounds, the
+caller checks against ``settlement`` and ``transaction``.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .chain_messages import SettlementHeader
 from .keys import device_id_of, verify_meter
 from .merkle import leaf_hash, proves
 from .messages import Order, Reading, Side, device_text
 from .recovery import recover_address
 from .typed_data import Domain
-from .units import value_micro
+from .units import WH_PER_KWH, value_micro
 from .wire import read_bytes, read_int, read_list, read_mapping, read_objects, read_text
 
 RECEIPT_TAG = "energy-trade/receipt/1"
 READING_TAG = "energy-trade/reading/1"
-RECEIPT_VERSION = 1
+RECEIPT_VERSION = 2
 
 
 def canonical(body: Mapping[str, Any]) -> bytes:
@@ -45,8 +47,10 @@ def verify_receipt(envelope: Mapping[str, Any]) -> list[str]:
         if read_int(body, "version") != RECEIPT_VERSION:
             return [f"version {body['version']} of the receipt is unknown: update Energy Trade"]
         domain = Domain(read_int(body, "chain_id"), read_text(body, "ledger"))
+        header = SettlementHeader.from_wire(read_mapping(envelope, "settlement"))
         findings = list(_check_proof(envelope, body))
-        findings += _check_meters(body, domain)
+        findings += _check_header(envelope, header, body, domain)
+        findings += _check_meters(body, domain, header.readings_root)
         findings += _check_rows(body, domain)
         findings += _check_money(body)
     except ValueError as error:
@@ -55,12 +59,28 @@ def verify_receipt(envelope: Mapping[str, Any]) -> list[str]:
 
 
 def _check_proof(envelope: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[str]:
-    proof = [read_bytes({"proof": step}, "proof", 32) for step in read_list(envelope, "proof")]
-    if not proves(receipt_leaf(body), proof, read_bytes(envelope, "receipts_root", 32)):
+    if not proves(receipt_leaf(body), _proof(envelope), read_bytes(envelope, "receipts_root", 32)):
         yield "the proof does not lead to the batch's receipts root"
 
 
-def _check_meters(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
+def _check_header(
+    envelope: Mapping[str, Any], header: SettlementHeader, body: Mapping[str, Any], domain: Domain
+) -> Iterator[str]:
+    """The settler must have signed for these receipts, this interval and this revision."""
+    signed = read_mapping(envelope, "settlement")
+    if recover_address(header.digest(domain), read_bytes(signed, "signature", 64)) != read_text(signed, "signer"):
+        yield "the settlement is not signed by its signer"
+    if header.receipts_root != read_bytes(envelope, "receipts_root", 32):
+        yield "the signed settlement has another receipts root"
+    if (header.delivery_start, header.revision) != (read_int(body, "delivery_start"), read_int(body, "revision")):
+        yield "the signed settlement is of another interval or revision"
+
+
+def _proof(record: Mapping[str, Any]) -> list[bytes]:
+    return [read_bytes({"proof": step}, "proof", 32) for step in read_list(record, "proof")]
+
+
+def _check_meters(body: Mapping[str, Any], domain: Domain, readings_root: bytes) -> Iterator[str]:
     """Registers signed around the interval must give, or for an estimate bound, the verified energy."""
     verified = read_mapping(body, "verified")
     estimated = verified.get("estimated")
@@ -72,7 +92,7 @@ def _check_meters(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
     yield from _check_unique("meter", (meter.get("device_id") for meter in meters))
     consumption_wh = production_wh = 0
     for meter in meters:
-        opening, closing = (_signed_reading(meter, end, domain) for end in ("opening", "closing"))
+        opening, closing = (_signed_reading(meter, end, domain, readings_root) for end in ("opening", "closing"))
         if isinstance(opening, str) or isinstance(closing, str):
             yield opening if isinstance(opening, str) else str(closing)
             continue
@@ -96,7 +116,7 @@ def _check_unique(what: str, names: Iterable[Any]) -> Iterator[str]:
         seen.add(name)
 
 
-def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain) -> Reading | str:
+def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain, readings_root: bytes) -> Reading | str:
     """Return the reading at one end of the interval, or what is wrong with it."""
     record = read_mapping(meter, end)
     reading = Reading.from_wire(read_mapping(record, "reading"))
@@ -104,13 +124,16 @@ def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain) -> Readi
     device = device_text(reading.device_id)
     if device_id_of(public_key) != reading.device_id or read_text(meter, "device_id") != device:
         return f"the key given for meter {device} is not that meter's"
-    if not verify_meter(reading.digest(domain), read_bytes(record, "signature", 64), public_key):
+    digest = reading.digest(domain)
+    if not verify_meter(digest, read_bytes(record, "signature", 64), public_key):
         return f"the {end} reading of meter {device} is not signed by it"
+    if not proves(reading_leaf(digest), _proof(record), readings_root):
+        return f"the {end} reading of meter {device} is not among the settlement's readings"
     return reading
 
 
 def _check_rows(body: Mapping[str, Any], domain: Domain) -> Iterator[str]:
-    """Each row must be a signed order executed within its limit, and the sum of its trades."""
+    """Each row must be a signed order executed within its limit, and what its trades became."""
     trades, rows = read_objects(body, "trades"), read_objects(body, "rows")
     yield from _check_unique("trade", (trade.get("trade_id") for trade in trades))
     digests: list[str] = []
@@ -143,14 +166,15 @@ def _check_order(order: Order, digest: bytes, row: Mapping[str, Any], body: Mapp
 def _check_energy(body: Mapping[str, Any]) -> Iterator[str]:
     """What was executed and minted must have been verified by the meters."""
     verified = read_mapping(body, "verified")
-    bought_wh = sold_wh = minted_wh = 0
+    bought_wh = burned_wh = sold_wh = minted_wh = 0
     for row in read_objects(body, "rows"):
         if read_text(read_mapping(row, "order"), "side") == Side.BUY:
             bought_wh += read_int(row, "executed_wh")
+            burned_wh += read_int(row, "metered_wh")
         else:
             sold_wh += read_int(row, "executed_wh")
             minted_wh += read_int(row, "metered_wh")
-    if bought_wh > read_int(verified, "consumption_wh"):
+    if max(bought_wh, burned_wh) > read_int(verified, "consumption_wh"):
         yield "more was bought than the meters verified as consumption"
     if max(sold_wh, minted_wh) > read_int(verified, "production_wh"):
         yield "more was sold or minted than the meters verified as production"
@@ -159,34 +183,58 @@ def _check_energy(body: Mapping[str, Any]) -> Iterator[str]:
 def _check_execution(
     name: str, order: Order, row: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    executed_wh, paid_micro = read_int(row, "executed_wh"), read_int(row, "value_micro")
+    executed_wh, short_wh = read_int(row, "executed_wh"), read_int(row, "short_wh")
+    traded_wh = sum(read_int(trade, "energy_wh") for trade in trades)
     if executed_wh != sum(read_int(trade, "settled_wh") for trade in trades):
         yield f"{name}: the executed energy is not the sum of its trades"
-    if paid_micro != sum(read_int(trade, "value_micro") for trade in trades):
-        yield f"{name}: the value is not the sum of its trades"
-    if not 0 < executed_wh <= order.energy_wh:
+    if not 0 <= short_wh <= traded_wh - executed_wh:
+        yield f"{name}: more is called short than was traded and not executed"
+    if not 0 < executed_wh + short_wh <= order.energy_wh:
         yield f"{name}: more was executed than signed"
-    if read_int(row, "trades") != sum(1 for trade in trades if read_int(trade, "settled_wh")):
+    settled = sum(1 for trade in trades if read_int(trade, "settled_wh"))
+    if not settled <= read_int(row, "trades") <= (len(trades) if short_wh else settled):
         yield f"{name}: the number of settled trades is wrong"
     metered_wh = read_int(row, "metered_wh")
-    if metered_wh < executed_wh or (order.side is Side.BUY and metered_wh != executed_wh):
+    if metered_wh < 0 or (metered_wh > executed_wh if order.side is Side.BUY else metered_wh < executed_wh):
         yield f"{name}: the energy minted or burned does not fit the energy executed"
-    limit = order.limit_price_micro_per_kwh
+    if not short_wh and not _keeps_limit(order, executed_wh, row):
+        yield f"{name}: the value with all fees is worse than the signed limit"
     for trade in trades:
-        price = read_int(trade, "price_micro_per_kwh")
-        if not 0 <= read_int(trade, "settled_wh") <= read_int(trade, "energy_wh"):
-            yield f"trade {trade.get('trade_id')}: more was settled than traded"
-        if trade.get("side") != order.side:
-            yield f"trade {trade.get('trade_id')}: the side is not the order's"
-        if read_int(trade, "value_micro") != value_micro(read_int(trade, "settled_wh"), price):
-            yield f"trade {trade.get('trade_id')}: the value is not energy times price"
-        if limit is not None and (price > limit if order.side is Side.BUY else price < limit):
-            yield f"trade {trade.get('trade_id')}: the price is worse than the signed limit"
+        yield from _check_trade(order, trade)
+
+
+def _keeps_limit(order: Order, executed_wh: int, row: Mapping[str, Any]) -> bool:
+    """Tell whether the value keeps to the limit as the contract reads it: a seller's trades are rounded down."""
+    limit, value = order.limit_price_micro_per_kwh, read_int(row, "value_micro")
+    if limit is None:
+        return True
+    if order.side is Side.BUY:
+        return value * WH_PER_KWH <= executed_wh * limit
+    return (value + read_int(row, "trades")) * WH_PER_KWH > executed_wh * limit
+
+
+def _check_trade(order: Order, trade: Mapping[str, Any]) -> Iterator[str]:
+    name, limit = f"trade {trade.get('trade_id')}", order.limit_price_micro_per_kwh
+    price = read_int(trade, "price_micro_per_kwh")
+    if not 0 <= read_int(trade, "settled_wh") <= read_int(trade, "energy_wh"):
+        yield f"{name}: more was settled than traded"
+    if trade.get("side") != order.side:
+        yield f"{name}: the side is not the order's"
+    if read_int(trade, "value_micro") != value_micro(read_int(trade, "settled_wh"), price):
+        yield f"{name}: the value is not energy times price"
+    if limit is not None and (price > limit if order.side is Side.BUY else price < limit):
+        yield f"{name}: the price is worse than the signed limit"
+
+
+def _received_micro(row: Mapping[str, Any]) -> int:
+    """Return what the account gets for a row, fees and compensation included."""
+    value, side = read_int(row, "value_micro"), read_text(read_mapping(row, "order"), "side")
+    return value if side == Side.SELL else -value
 
 
 def _check_money(body: Mapping[str, Any]) -> Iterator[str]:
-    """The components must add up, and the counterfactual follow from tariffs and registers."""
-    parts = read_mapping(body, "components")
+    """The components must add up to the rows, and the counterfactual follow from tariffs and registers."""
+    parts, rows = read_mapping(body, "components"), read_objects(body, "rows")
     energy_micro = sum(
         (1 if trade.get("side") == Side.SELL else -1) * read_int(trade, "value_micro")
         for trade in read_objects(body, "trades")
@@ -197,6 +245,12 @@ def _check_money(body: Mapping[str, Any]) -> Iterator[str]:
     total_micro = sum(read_int(parts, name) for name in names)
     if read_int(parts, "total_micro") != total_micro:
         yield "the components do not add up to the total"
+    if total_micro != sum(_received_micro(row) for row in rows):
+        yield "the total is not what the rows pay and receive"
+    if max(read_int(parts, "grid_fee_micro"), read_int(parts, "community_fee_micro")) > 0:
+        yield "a fee is received instead of paid"
+    if read_int(parts, "imbalance_micro") < 0 and not any(read_int(row, "short_wh") for row in rows):
+        yield "compensation is paid for energy that was not short"
     stated = dict(read_mapping(body, "counterfactual"))
     if stated != _counterfactual(body, stated, total_micro):
         yield "the comparison with the supplier's tariff is not what tariffs and registers give"
