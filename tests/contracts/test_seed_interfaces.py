@@ -40,6 +40,7 @@ class Chain:
         self.grid = self._at("GridManagement", at.grid)
         self.trading = self._at("P2PTrading", at.trading)
         self.currency = self._at("DemoCurrency", at.currency)
+        self.ledger = self._at("EnergyLedger", at.ledger)
 
     def send(self, key: AccountKey, call: ContractFunction, value: int = 0) -> TxReceipt:
         sender = checksum(key.address)

@@ -3,9 +3,10 @@ pragma solidity ^0.8.37;
 
 import {ERC20} from "@openzeppelin/contracts/token/ERC20/ERC20.sol";
 import {ERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/ERC20Permit.sol";
+import {ERC3009} from "@openzeppelin/contracts/token/ERC20/extensions/draft-ERC3009.sol";
 
 /// @title DemoCurrency: a settlement currency for local chains; never deploy it anywhere else
-contract DemoCurrency is ERC20, ERC20Permit {
+contract DemoCurrency is ERC20, ERC20Permit, ERC3009 {
     error MinterOnly(address caller);
 
     /// @notice The deployer
