@@ -1,7 +1,7 @@
 """The composition root: everything is built here, with explicit arguments, and stopped in reverse.
 
 Start: data directory and its lock, keys, chain and contracts, ledger, then the tasks of one group
-(ledger's clock work, sender, observer, stream) and HTTP last. Stop: HTTP first, each stage with a
+(ledger's clock work, sender, observer, price feeds, stream) and HTTP last. Stop: HTTP first, each stage with a
 time limit, so that a stuck part cannot keep the ledger from closing.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from btclib_secp256k1 import recovery
 from .chain.abi import interface
 from .chain.deployment import Deployment, ensure_deployed, load_deployment
 from .chain.devchain import DevChainError
+from .chain.feeds import FeedReader
 from .chain.keys import KeyFileError, load_or_create_key, sign_compact
 from .chain.networks import DeploymentError, network_of
 from .chain.observer import Observer
@@ -34,12 +35,14 @@ from .chain.ports import (
     FeesCollected,
     IntervalCancelled,
     IntervalCorrected,
+    LoadBalancingTriggered,
     Mined,
     Mismatch,
     Report,
     WithdrawalRequested,
     Withdrawn,
 )
+from .chain.refusals import refused_account
 from .chain.rpc import Rpc
 from .chain.sender import Sender
 from .clock import Clock, SystemClock
@@ -55,6 +58,7 @@ from .edge.stream import Hub
 from .ledger import Committed, Ledger, LedgerConfig, LedgerError, Settler
 from .market.commands import (
     AccountChange,
+    BookBalancingRequest,
     BookCancellation,
     BookCorrection,
     BookRequest,
@@ -65,14 +69,14 @@ from .market.commands import (
     EndWithdrawal,
     ExcludeFromSettlement,
     HaltTrading,
-    ResumeTrading,
 )
 from .market.events import Rejected
 from .market.rules import ClearingRule, MarketRules
 from .premises import OPERATOR_KEY_FILE, StartError, chain_node, lock, metered_max_wh, staged, wanted_contracts
 from .protocol.keys import AccountKey
 from .protocol.typed_data import Domain
-from .views import LedgerViews
+from .resuming import Resumed, resume
+from .views import LedgerViews, feed_answers
 
 _log = structlog.get_logger(__name__)
 LEDGER_FILE = "ledger.sqlite"
@@ -80,7 +84,6 @@ _HTTP_STOP_S = 5.0
 _TASKS_STOP_S = 10.0
 _LEDGER_STOP_S = 15.0
 _RETRY_S = 1.0
-_REFUSED_ACCOUNT = re.compile(r"Account\w+\(account=(0x[0-9a-f]{40})[,)]")
 _NONCE_EXPECTED = re.compile(r"WithdrawalNonceInvalid\(.*\bexpected=(\d+)\)")
 _TRANSIENT = frozenset({"busy", "stopping", "storage_full", "storage_failed"})
 
@@ -137,7 +140,8 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
         )
         invite, is_new = _invite(config)
         signatures = stack.enter_context(Signatures(domain))
-        services = parts.services(invite, signatures, sender)
+        feeds = FeedReader(rpc_url, deployment.addresses.price_feeds, config.contracts.price_feeds, clock)
+        services = parts.services(invite, signatures, sender, feeds)
         http = config.http
         hub = Hub(
             services,
@@ -145,15 +149,15 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
             clients_max=http.streams_max,
             per_address_max=http.streams_per_address_max,
         )
-        work = (ledger.run(), sender.run(), observer.run(), hub.run())
+        work = (ledger.run(), sender.run(), observer.run(), feeds.run(), hub.run())
         await stack.enter_async_context(staged("tasks", _tasks(*work), _TASKS_STOP_S))
         application = create_application(services, config.http, hub)
         url = await stack.enter_async_context(_listening(application, config))
         yield Coordinator(url, config, ledger, deployment, rpc_url, operator, invite, is_new)
 
 
-async def resume_trading(config: Config, reason: str) -> str:
-    """Take orders again after a halt, while the coordinator stands still; return why it had stopped.
+async def resume_trading(config: Config, reason: str) -> Resumed:
+    """Take orders again after a halt, and send failed settlements again, while the coordinator stands still.
 
     The operator has looked and takes the responsibility: the reason stands in the log.
     """
@@ -166,11 +170,7 @@ async def resume_trading(config: Config, reason: str) -> str:
         file = config.data / LEDGER_FILE
         rules, settler = market_rules(config), _settler(load_or_create_key(config.data / OPERATOR_KEY_FILE))
         async with Ledger(file, rules, _ledger_config(config), domain, SystemClock(), settler) as ledger:
-            halted = ledger.state.halted
-            result = await ledger.submit(ResumeTrading(reason))
-            if isinstance(result, Rejected):
-                raise StartError(f"Nothing was changed: {result.message}.")
-            return halted or ""
+            return await resume(ledger, reason)
 
 
 def market_rules(config: Config) -> MarketRules:
@@ -209,7 +209,7 @@ class _Parts:
     domain: Domain
     ledger: Ledger
 
-    def services(self, invite: str, signatures: Signatures, sender: Sender) -> Services:
+    def services(self, invite: str, signatures: Signatures, sender: Sender, feeds: FeedReader) -> Services:
         """Return what the edge works with."""
         metrics = Metrics(self.config.market.interval_s)
         metrics.gauge("inbox_depth", "Commands and readings that wait for the writer", lambda: self.ledger.inbox_depth)
@@ -217,6 +217,9 @@ class _Parts:
         metrics.gauge("outbox_failed", "Effects that the chain refused for good", lambda: self.ledger.outbox.failed)
         metrics.gauge("ledger_sequence", "The last command's place in the log", lambda: self.ledger.sequence)
         metrics.gauge("chain_reachable", "Whether the chain's node answers", lambda: int(sender.reachable))
+        waits = "Whether the contract lets effects wait, as in a pause"
+        metrics.gauge("chain_waiting", waits, lambda: int(sender.waits_for is not None))
+        _measure_feeds(metrics, feeds, self.config.contracts.price_feeds)
         return Services(
             clock=self.clock,
             domain=self.domain,
@@ -231,6 +234,7 @@ class _Parts:
             health=lambda: self._health(sender),
             contracts=self._contracts(),
             interface=interface,
+            feeds=lambda: feed_answers(feeds.prices()),
         )
 
     async def mined(self, effect: Effect, mined: Mined) -> None:
@@ -260,13 +264,13 @@ class _Parts:
         if effect.kind != "settle_batch":
             return
         reason = f"The contract refused {effect.key}: {error}"
-        if (named := _REFUSED_ACCOUNT.match(error)) is not None:
+        if (account := refused_account(error, effect.payload, self.deployment)) is not None:
             start = int(effect.payload["delivery_start"])
-            result = await self._submit(ExcludeFromSettlement(start, named[1], reason))
+            result = await self._submit(ExcludeFromSettlement(start, account, reason))
             if not isinstance(result, Rejected):
-                _log.warning("settled again without an account", delivery_start=start, account=named[1])
+                _log.warning("settled again without an account", delivery_start=start, account=account)
                 return
-            _log.error("the account cannot be left out", account=named[1], reason=result.message)
+            _log.error("the account cannot be left out", account=account, reason=result.message)
         await self._halt(reason)
 
     async def _withdrawal_failed(self, effect: Effect, error: str) -> None:
@@ -276,7 +280,13 @@ class _Parts:
         await self._submit(EndWithdrawal(account, number, error, int(expected[1]) if expected is not None else None))
 
     async def seen(self, event: ChainEvent) -> None:
-        """Book what happened to accounts on chain, but for batches: the sender's own way confirms those."""
+        """Book what happened to accounts on chain, but for batches: the sender's own way confirms those.
+
+        A request to relieve a node that is not ours is for somebody else to answer.
+        """
+        if isinstance(event, LoadBalancingTriggered) and event.node_id != self.config.chain.grid_node_id:
+            _log.warning("balancing was asked for at a node that is not reported here", node=event.node_id)
+            return
         command = _booking(event)
         if command is None:
             return
@@ -337,19 +347,27 @@ class _Parts:
 
     def _health(self, sender: Sender) -> HealthAnswer:
         halted, outbox = self.ledger.state.halted, self.ledger.outbox
+        degraded = not sender.reachable or sender.waits_for is not None
         return {
-            "status": "halted" if halted is not None else "ready" if sender.reachable else "degraded",
+            "status": "halted" if halted is not None else "degraded" if degraded else "ready",
             "ledger": "open",
             "chain": "reachable" if sender.reachable else "unreachable",
             "trading": "open" if halted is None else "halted",
-            "reason": halted,
+            "reason": halted or sender.waits_for,
             "waiting_effects": outbox.waiting,
             "failed_effects": outbox.failed,
             "sequence": self.ledger.sequence,
         }
 
 
-type _Booking = CreditFunds | BookWithdrawal | BookRequest | BookCancellation | BookCorrection
+def _measure_feeds(metrics: Metrics, feeds: FeedReader, names: Sequence[str]) -> None:
+    age_s = {name: lambda name=name: feeds.price(name).age_s for name in names}
+    passes = {name: lambda name=name: int(feeds.price(name).value_micro is not None) for name in names}
+    metrics.gauges("feed_age_seconds", "Since the price feed's last answer", "feed", age_s)
+    metrics.gauges("feed_ok", "Whether the price feed's answer passes all checks", "feed", passes)
+
+
+type _Booking = CreditFunds | BookWithdrawal | BookRequest | BookCancellation | BookCorrection | BookBalancingRequest
 
 
 def _booking(event: ChainEvent) -> _Booking | None:
@@ -366,6 +384,9 @@ def _booking(event: ChainEvent) -> _Booking | None:
         case IntervalCorrected():
             changes = tuple(AccountChange(row.account, row.money_micro, row.energy_wh) for row in event.rows or ())
             return BookCorrection(event.delivery_start, event.revision, changes, event.reference)
+        case LoadBalancingTriggered():
+            asked = event.node_id, event.request_id, event.overload_w, event.stability
+            return BookBalancingRequest(*asked, event.reference)
         case _:
             return None
 

@@ -68,7 +68,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     _add_data(again)
     again.add_argument("--at", type=int, metavar="SEQUENCE", help="stop after this command of the log")
     _add_data(command("verify", "decide every command of the log again and compare", _verify))
-    resume = command("resume", "take orders again after a halt (stop the coordinator first)", _resume)
+    text = "take orders again after a halt, send failed settlements again (stop the coordinator first)"
+    resume = command("resume", text, _resume)
     _add_data(resume)
     resume.add_argument("--reason", required=True, help="what was found and done; it stands in the log")
     _add_receipt(command("receipt", "work with settlement receipts", _verify_receipt))
@@ -262,7 +263,7 @@ def _deploy(options: argparse.Namespace) -> int:
         return list_networks()
     config = _load(options)
     _configure_logging()
-    return asyncio.run(run(config, dry_run=options.dry_run, verify=options.verify))
+    return asyncio.run(run(config, options.config, dry_run=options.dry_run, verify=options.verify))
 
 
 def _clear(options: argparse.Namespace) -> int:
@@ -379,11 +380,16 @@ def _resume(options: argparse.Namespace) -> int:
 
     config = _load(options)
     try:
-        halted = asyncio.run(resume_trading(config, options.reason))
+        resumed = asyncio.run(resume_trading(config, options.reason))
     except FAILURES as error:
         print(error, file=sys.stderr)
         return _FAILED
-    print(f"trading goes on with the next start; it had stopped because: {halted}")
+    if resumed.halted is not None:
+        print(f"trading goes on with the next start; it had stopped because: {resumed.halted}")
+    for key in resumed.again:
+        print(f"{key} is sent again with the next start")
+    for key in resumed.left:
+        print(f"{key} has failed and stays so")
     return 0
 
 

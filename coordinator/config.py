@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from .chain.feeds import feed_id
 from .protocol.units import ENERGY_WH_MAX, INTERVAL_S_ALLOWED, PRICE_MICRO_PER_KWH_MAX
 
 ENVIRONMENT_PREFIX = "ENERGY_TRADE_"
@@ -24,6 +25,8 @@ BATCH_ORDERS_MAX = 800
 
 EXIT_DELAY_MAX_S = 7 * 86_400
 """The longest exit delay that the ledger's contract takes."""
+PRICE_FEEDS_MAX = 16
+"""The most price feeds that are read each minute."""
 _SETTLING_S = 3_600  # from the decision to the block, with time for a node that is gone
 
 _STRICT = ConfigDict(extra="forbid")
@@ -134,7 +137,7 @@ class ContractsConfig:
     ``community`` gets what a settler who lied forfeits, who proves it gets ``bounty_micro``; a bond stays
     ``bond_delay_s`` after notice. The accounts are addresses, ``None`` the operator's own, which only a local
     chain takes for ``admin``, ``guardian`` and ``community``. The other delays are seconds between an act's
-    announcement and its execution; ``None`` takes the network's.
+    announcement and its execution; ``None`` takes the network's. ``price_feeds`` are read once a minute, for show.
     """
 
     shortfall_price_max_micro_per_kwh: _Price | None = None
@@ -146,6 +149,7 @@ class ContractsConfig:
     batch_rules: bool = False
     sequencer_uptime_feed: _Address | None = None
     sequencer_grace_s: Annotated[int, Field(ge=0, le=86_400)] = 3_600
+    price_feeds: tuple[str, ...] = ()
     community: _Address | None = None
     bounty_micro: Annotated[int, Field(ge=1, le=10**15)] = 25_000_000
     bond_delay_s: Annotated[int, Field(ge=1, le=366 * 86_400)] = 30 * 86_400
@@ -326,6 +330,19 @@ def _contract_faults(config: Config) -> Iterator[str]:
         )
     if contracts.settle_within_s < (least := market.interval_s + market.reading_deadline_s):
         yield f"contracts.settle_within_s: expected at least interval_s + reading_deadline_s = {least}"
+    yield from (f"contracts.price_feeds: {fault}" for fault in _feed_faults(contracts.price_feeds))
+
+
+def _feed_faults(feeds: tuple[str, ...]) -> Iterator[str]:
+    if len(feeds) > PRICE_FEEDS_MAX:
+        yield f"expected at most {PRICE_FEEDS_MAX} feeds, was {len(feeds)}"
+    if len(set(feeds)) < len(feeds):
+        yield "expected each feed once"
+    for feed in feeds:
+        try:
+            feed_id(feed)
+        except ValueError as fault:
+            yield str(fault)
 
 
 def _describe(section: Any, prefix: str) -> Iterator[str]:

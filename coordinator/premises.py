@@ -11,8 +11,9 @@ from pathlib import Path
 
 import structlog
 
-from .chain.deployment import Wanted
+from .chain.deployment import Wanted, load_deployment
 from .chain.devchain import DevChain
+from .chain.networks import network_called, network_of
 from .chain.plan import Holders, LedgerTerms
 from .config import Config
 from .protocol.keys import AccountKey
@@ -28,8 +29,11 @@ class StartError(Exception):
 
 def lock(data: Path) -> int:
     """Make the data directory and lock it; two coordinators would give one nonce twice."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(data / "coordinator.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(data / "coordinator.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"{data} is no data directory ({error.strerror}): name another --data.") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -40,13 +44,32 @@ def lock(data: Path) -> int:
 
 @asynccontextmanager
 async def chain_node(config: Config, operator: AccountKey) -> AsyncIterator[str]:
-    """Give the node's address: the configured one, or that of a local chain of our own."""
+    """Give the node's address: the configured one, or that of a local chain of our own.
+
+    Raises ``StartError`` before a local chain is started that cannot be the one that is meant.
+    """
+    require_node(config)
     if config.chain.rpc_url is not None:
         yield config.chain.rpc_url
         return
     local = DevChain(config.data / "chain", port=config.chain.dev_port, fund=[operator.address])
     async with staged("local chain", local, _CHAIN_STOP_S) as chain:
         yield chain.url
+
+
+def require_node(config: Config) -> None:
+    """Refuse a public network without its node's address. Raises ``StartError`` or ``DeploymentError``."""
+    if config.chain.rpc_url is not None:
+        return
+    kept = load_deployment(config.data)
+    if config.chain.network is not None and not network_called(config.chain.network).is_local:
+        raise StartError(
+            f"{config.chain.network} is no local chain: name --rpc-url (chain.rpc_url), its node's address"
+        )
+    if kept is not None and not (network := network_of(kept.chain_id)).is_local:
+        raise StartError(
+            f"the contracts of {config.data} are on {network.name}: name --rpc-url (chain.rpc_url), its node's address"
+        )
 
 
 @asynccontextmanager

@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from . import __version__
+from .chain.feeds import FeedPrice
 from .clock import Clock
 from .config import MarketConfig
 from .edge.answers import (
     AccountAnswer,
     BookAnswer,
     ChainAddresses,
+    FeedAnswer,
     Fill,
     IntervalAnswer,
     LastReading,
@@ -268,6 +270,20 @@ class LedgerViews:
         rules, now = self.ledger.state.rules, self.clock.now()
         aligned = delivery_start % rules.interval_s == 0
         return aligned and now < rules.gate_at(delivery_start) and delivery_start <= now + rules.horizon_s
+
+
+def feed_answers(prices: Sequence[FeedPrice]) -> list[FeedAnswer]:
+    """Return what the price feeds said."""
+    return [
+        {
+            "feed": price.feed,
+            "value_micro": price.value_micro,
+            "updated_at": price.updated_at,
+            "age_s": price.age_s,
+            "refused": price.refused,
+        }
+        for price in prices
+    ]
 
 
 async def _asked[T](question: Awaitable[T]) -> T:

@@ -336,7 +336,7 @@ async def test_a_failed_settlement_that_nobody_was_halted_for_halts_at_the_start
     reason = f"The contract refused settle:{start}:0: BatchUnbalanced()"
     async with street(config) as here:
         assert (await here.get("/readyz"))["reason"] == reason
-    assert await resume_trading(config, "looked, all is well") == reason
+    assert (await resume_trading(config, "looked, all is well")).halted == reason
     async with street(config) as here:
         assert (await here.get("/readyz"))["trading"] == "open"
 
@@ -369,7 +369,7 @@ async def test_a_halt_stands_until_the_operator_resumes(tmp_path: Path) -> None:
         assert (await here.get("/readyz"))["reason"] == "the operator's word"
         with pytest.raises(StartError, match="already runs"):
             await resume_trading(config, "while it runs")
-    assert await resume_trading(config, "looked, all is well") == "the operator's word"
+    assert (await resume_trading(config, "looked, all is well")).halted == "the operator's word"
     async with street(config) as here:
         assert (await here.get("/readyz"))["status"] == "ready"
 

@@ -51,6 +51,13 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"contracts": {"settle_within_s": 3_600}},
         "contracts.settle_within_s: expected at least interval_s + reading_deadline_s = 4500",
     ),
+    ({"contracts": {"price_feeds": "EUR/USD"}}, "contracts.price_feeds: should be a valid"),
+    ({"contracts": {"price_feeds": ["EUR/€"]}}, "contracts.price_feeds: 'EUR/€' is no feed: expected 1 to 32"),
+    ({"contracts": {"price_feeds": ["EUR/USD"] * 2}}, "contracts.price_feeds: expected each feed once"),
+    (
+        {"contracts": {"price_feeds": [f"{n}/USD" for n in range(17)]}},
+        "contracts.price_feeds: expected at most 16 feeds, was 17",
+    ),
 ]
 
 
@@ -91,6 +98,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
         "ENERGY_TRADE_DATA": "somewhere",
         "ENERGY_TRADE_MARKET__NAME": "12",
         "ENERGY_TRADE_HTTP__ALLOWED_ORIGINS": '["https://home.example"]',
+        "ENERGY_TRADE_CONTRACTS__PRICE_FEEDS": '["EUR/USD", "ETH/USD"]',
         "ENERGY_TRADE_TALLY": "of somebody else",
         "PATH": "/bin",
     }
@@ -98,6 +106,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_p
     assert (config.market.interval_s, config.market.gate_s, config.http.port) == (300, 30, 3000)
     assert (config.data, config.market.name) == (Path("somewhere"), "12")
     assert config.http.allowed_origins == ("https://home.example",)
+    assert config.contracts.price_feeds == ("EUR/USD", "ETH/USD")
 
 
 @pytest.mark.parametrize(

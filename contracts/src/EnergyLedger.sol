@@ -31,7 +31,7 @@ contract EnergyLedger is Cashier, Mandates, Corrections {
         uint256 meteredMaxWh;
         uint256 account;
         bytes32 digest;
-        uint256 accountWh; // what its rows minted so far, and above 128 bits what mandated ones traded
+        uint256 accountMintedWh;
         uint256 bought; // executed and metered Wh, each in its lane
         int256 paidMicro;
         uint256 sold;
@@ -331,17 +331,14 @@ contract EnergyLedger is Cashier, Mandates, Corrections {
         if (head >> 96 != batch.account) {
             if (head >> 96 < batch.account) revert RowAccountNotAscending(row.account());
             batch.account = head >> 96;
-            batch.accountWh = 0;
+            batch.accountMintedWh = 0;
             index = batch.index;
         } else if (digest <= batch.digest) {
             revert RowOrderNotAscending(row.account(), digest);
         }
         batch.digest = digest;
         if (signer != head >> 96) {
-            uint256 mandatedWh = _checkMandate(
-                row, digest, address(uint160(signer)), batch.deliveryStart, batch.accountWh >> 128
-            );
-            batch.accountWh = mandatedWh << 128 | uint128(batch.accountWh);
+            _checkMandate(row, digest, address(uint160(signer)), batch.deliveryStart);
         }
         if (head >> 88 & 0xff == _BUY) _buy(batch, row, digest, index);
         else _sell(batch, row, digest, index);
@@ -416,11 +413,11 @@ contract EnergyLedger is Cashier, Mandates, Corrections {
 
     /// @dev Several sales of one account together mint no more than it can have produced.
     function _countMinted(Batch memory batch, uint256 meteredWh) private view {
-        uint256 mintedWh = uint128(batch.accountWh) + meteredWh;
+        uint256 mintedWh = batch.accountMintedWh + meteredWh;
         if (mintedWh > _meteredMaxWh) {
             revert AccountMeteredTooMuch(address(uint160(batch.account)), mintedWh, _meteredMaxWh);
         }
-        batch.accountWh += meteredWh;
+        batch.accountMintedWh = mintedWh;
     }
 
     /* INTERNAL: SUMS */

@@ -9,7 +9,7 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {SafeTransferLib} from "solady/src/utils/SafeTransferLib.sol";
 
 import {SmartMeterRegistry} from "./SmartMeterRegistry.sol";
-import {ICompliance} from "./interfaces/ICompliance.sol";
+import {IERC7943Fungible} from "./interfaces/IERC7943.sol";
 import {IEnergyLedger} from "./interfaces/IEnergyLedger.sol";
 import {IP2PTrading} from "./interfaces/IP2PTrading.sol";
 import {ISmartMeter} from "./interfaces/ISmartMeter.sol";
@@ -34,6 +34,7 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         bool hasBaseline;
         uint128 price;
         uint64 baselineWh;
+        uint64 epoch;
         uint256 deviceId;
     }
 
@@ -59,14 +60,16 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
     /// @inheritdoc IP2PTrading
     uint256 public dealCount;
     mapping(uint256 id => Deal) private _deals;
-    /// @dev Production register up to which a meter's deliveries are already sold.
-    mapping(uint256 deviceId => uint256 productionWh) private _soldUntilWh;
+    /// @dev Production register up to which a meter's deliveries are already sold, under whatever key;
+    /// each reset of the meter begins an epoch with registers of its own.
+    mapping(uint256 origin => mapping(uint256 epoch => uint256 productionWh)) private _soldUntilWh;
 
     /// @inheritdoc IP2PTrading
     mapping(address account => uint256 amount) public proceeds;
     /// @inheritdoc IP2PTrading
     mapping(address account => uint256 amount) public keptEnergy;
 
+    /// @param energyToken_ knows ERC-7943's `canSend` and `canReceive` too
     /// @param settlementPeriodS_ at most 90 days: nobody's energy or payment waits longer
     constructor(
         IEnergyLedger ledger_,
@@ -146,14 +149,14 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
     /// @inheritdoc IP2PTrading
     function settleTrade(uint256 tradeId) external nonReentrant {
         Deal storage deal = _in(tradeId, Stage.Matched);
-        _followMeter(tradeId, deal);
+        bool isFollowed = _followMeter(tradeId, deal);
         if (_countDelivery(deal) || _agree(tradeId, deal)) {
             deal.stage = Stage.Completed;
             uint256 payment = _payment(deal, deal.energyWh);
             emit TradeSettled(tradeId, deal.seller, deal.buyer, payment);
             _release(deal, deal.buyer);
             _pay(deal.seller, payment);
-        } else if (!_startDelivery(tradeId, deal, deal.changedAt)) {
+        } else if (isFollowed && !_startDelivery(tradeId, deal, deal.changedAt)) {
             bool isParty = msg.sender == deal.seller || msg.sender == deal.buyer;
             if (!isParty) revert DeliveryNotShown(tradeId);
         }
@@ -164,7 +167,7 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         Deal storage deal = _in(tradeId, Stage.Matched);
         uint256 refundFrom = deal.changedAt + settlementPeriodS;
         if (block.timestamp < refundFrom) revert RefundTooEarly(tradeId, refundFrom);
-        _followMeter(tradeId, deal);
+        if (!_followMeter(tradeId, deal)) revert MeterNotFollowed(tradeId);
         if (_deliveredUntil(deal) != 0) revert DeliveryWasShown(tradeId);
         deal.stage = Stage.Closed;
         emit TradeRefunded(tradeId);
@@ -252,17 +255,18 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
         deal.changedAt = uint40(block.timestamp);
         uint256 payment = _payment(deal, deal.energyWh);
         emit OrderMatched(id, msg.sender, payment);
-        _followMeter(id, deal);
-        _startDelivery(id, deal, block.timestamp - ledger.intervalS());
+        if (_followMeter(id, deal)) {
+            _startDelivery(id, deal, block.timestamp - ledger.intervalS());
+        }
         _collect(payment);
     }
 
-    /// @dev Who may not trade now begins no trade; one that has begun goes to its end.
+    /// @dev Who may not trade now begins no trade; one that has begun goes to its end. The token knows
+    /// the compliance rules as well as the ledger's flags.
     function _checkParties(address seller, address buyer) private view {
-        ICompliance compliance = ICompliance(ledger.compliance());
-        if (address(compliance) == address(0)) return;
-        if (!compliance.canSend(seller)) revert PartyBlocked(seller);
-        if (!compliance.canReceive(buyer)) revert PartyBlocked(buyer);
+        IERC7943Fungible rules = IERC7943Fungible(address(energyToken));
+        if (!rules.canSend(seller)) revert PartyBlocked(seller);
+        if (!rules.canReceive(buyer)) revert PartyBlocked(buyer);
     }
 
     function _in(uint256 id, Stage stage) private view returns (Deal storage deal) {
@@ -287,31 +291,33 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
 
     /// @dev Go on with the key that replaced the meter's, if any. Its registers go on where those of the
     /// old one ended, and so does what is sold of them. What a suspended key showed proves nothing:
-    /// the delivery starts anew where it ended.
-    function _followMeter(uint256 id, Deal storage deal) private {
+    /// the delivery starts anew where it ended. False when there are still more keys to follow.
+    function _followMeter(uint256 id, Deal storage deal) private returns (bool) {
         for (uint256 i; i < _SUCCESSORS_MAX; ++i) {
             uint256 deviceId = deal.deviceId;
             uint256 successor = registry.successorOf(deviceId);
-            if (successor == 0) return;
+            if (successor == 0) return true;
             if (registry.meterOf(deviceId).suspended) deal.hasBaseline = false;
             deal.deviceId = successor;
-            _soldUntilWh[successor] = Math.max(_soldUntilWh[successor], _soldUntilWh[deviceId]);
             emit MeterFollowed(id, successor);
         }
+        return registry.successorOf(deal.deviceId) == 0;
     }
 
     /// @dev Take the meter's latest reading as the delivery's start if it is no older than `since`;
-    /// an older one would let the seller deliver what it had produced before. A register below the
-    /// start was reset: then the delivery starts anew.
+    /// an older one would let the seller deliver what it had produced before. A start of before the
+    /// meter's reset says nothing about its registers: then the delivery starts anew.
     function _startDelivery(uint256 tradeId, Deal storage deal, uint256 since)
         private
         returns (bool)
     {
         ISmartMeter.MeterReading memory reading = registry.lastReading(deal.deviceId);
         if (reading.timestamp < since) return false; // also when there is none
-        if (deal.hasBaseline && reading.production >= deal.baselineWh) return false;
+        uint64 epoch = _epochOf(reading);
+        if (deal.hasBaseline && epoch == deal.epoch) return false;
         deal.hasBaseline = true;
         deal.baselineWh = uint64(reading.production);
+        deal.epoch = epoch;
         emit DeliveryStarted(tradeId, reading.production);
         return true;
     }
@@ -320,19 +326,24 @@ contract P2PTrading is IP2PTrading, ReentrancyGuardTransient {
     function _countDelivery(Deal storage deal) private returns (bool) {
         uint256 deliveredUntil = _deliveredUntil(deal);
         if (deliveredUntil == 0) return false;
-        _soldUntilWh[deal.deviceId] = deliveredUntil;
+        _soldUntilWh[registry.originOf(deal.deviceId)][deal.epoch] = deliveredUntil;
         return true;
     }
 
     /// @dev The production register at which the energy is delivered, 0 while it does not stand there.
-    /// A register below what is already sold was reset, so that nothing of it is sold yet.
     function _deliveredUntil(Deal storage deal) private view returns (uint256) {
-        if (!deal.hasBaseline || registry.meterOf(deal.deviceId).revoked) return 0;
-        uint256 production = registry.lastReading(deal.deviceId).production;
-        uint256 sold = _soldUntilWh[deal.deviceId];
-        uint256 from = sold > production ? deal.baselineWh : Math.max(deal.baselineWh, sold);
-        uint256 until = from + deal.energyWh;
-        return production < until ? 0 : until;
+        uint256 deviceId = deal.deviceId;
+        if (!deal.hasBaseline || registry.meterOf(deviceId).revoked) return 0;
+        ISmartMeter.MeterReading memory reading = registry.lastReading(deviceId);
+        if (_epochOf(reading) != deal.epoch) return 0;
+        uint256 sold = _soldUntilWh[registry.originOf(deviceId)][deal.epoch];
+        uint256 until = Math.max(deal.baselineWh, sold) + deal.energyWh;
+        return reading.production < until ? 0 : until;
+    }
+
+    /// @dev How often the meter had been reset by this reading.
+    function _epochOf(ISmartMeter.MeterReading memory reading) private view returns (uint64) {
+        return uint64(registry.epochOf(reading.deviceId, reading.timestamp));
     }
 
     /// @dev Note the caller's agreement; tell whether both parties agree.

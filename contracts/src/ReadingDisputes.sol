@@ -186,6 +186,28 @@ contract ReadingDisputes is IReadingDisputes, ReentrancyGuardTransient {
         _pay(bounty);
     }
 
+    /// @inheritdoc IReadingDisputes
+    function disputeReading(
+        Settlement calldata settlement,
+        uint256 deviceId,
+        SettledReading calldata settled
+    ) external nonReentrant returns (uint256 bounty) {
+        _checkSettlement(settlement);
+        if (msg.sender == settlement.signer) revert SelfDispute(msg.sender);
+        _checkInTree(settlement.readingsRoot, deviceId, settled);
+        _checkInvented(deviceId, settled);
+        _note(settlement, Finding.SignerLied);
+        emit ReadingInvented(
+            settlement.signer,
+            settlement.deliveryStart,
+            deviceId,
+            settlement.revision,
+            settled.reading
+        );
+        bounty = _forfeit(settlement.signer);
+        _pay(bounty);
+    }
+
     /* VIEWS */
 
     /// @inheritdoc IReadingDisputes
@@ -254,10 +276,22 @@ contract ReadingDisputes is IReadingDisputes, ReentrancyGuardTransient {
             revert ReadingNotInSettlement(deviceId, settled.reading);
         }
         bytes32 leaf = ReadingHash.leaf(
-            ReadingHash.digest(ledger.domainSeparator(), deviceId, reading, settled.signature)
+            ReadingHash.digest(ledger.domainSeparator(), deviceId, reading, settled.signature),
+            bytes32(settled.signature[:32]),
+            bytes32(settled.signature[32:64])
         );
         if (!MerkleProof.verifyCalldata(settled.proof, root, leaf)) {
             revert ReadingNotInSettlement(deviceId, settled.reading);
+        }
+    }
+
+    /// @dev The registry knows the key that `deviceId` is the hash of, and this key did not sign.
+    /// `_checkInTree` has refused what is not in the form of a signed reading; a check that runs out of
+    /// gas leaves too little of it to say that anything was invented.
+    function _checkInvented(uint256 deviceId, SettledReading calldata settled) private view {
+        if (registry.meterOf(deviceId).account == address(0)) revert MeterUnregistered(deviceId);
+        if (registry.isSigned(deviceId, settled.reading, settled.signature)) {
+            revert ReadingIsSigned(deviceId, settled.reading);
         }
     }
 
@@ -337,7 +371,7 @@ contract ReadingDisputes is IReadingDisputes, ReentrancyGuardTransient {
     }
 
     /// @dev What one meter gave from its opening to its closing reading. The tree is the signer's, so
-    /// whether the meter signed them is the signer's business.
+    /// whether the meter signed them is the signer's business; if not, `disputeReading` says so.
     function _spanWh(Settlement calldata settlement, MeterSpan calldata span)
         private
         view

@@ -107,6 +107,11 @@ def _update_grid(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
     return Call(addresses.grid, contract("GridManagement").encode("updateGridMetrics", *values))
 
 
+def _answer_balancing(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
+    values = payload["node_id"], payload["request_id"], payload["relieved_w"]
+    return Call(addresses.grid, contract("GridManagement").encode("answerLoadBalancing", *values))
+
+
 def _relay_withdrawal(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
     wire, signature = payload["withdrawal"], _bytes(payload["signature"])
     names = "account", "to", "money_micro", "relay_fee_micro", "nonce", "deadline"
@@ -119,6 +124,7 @@ def _bytes(value: str) -> bytes:
 
 
 _CALLS: Mapping[str, Callable[[Addresses, Mapping[str, Any]], Call]] = {
+    "answer_balancing": _answer_balancing,
     "deposit_welcome": _deposit_welcome,
     "register_meter": _register_meter,
     "relay_withdrawal": _relay_withdrawal,

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from ..protocol.keccak import keccak256
 from ..protocol.keys import AccountKey
 from ..protocol.units import interval_start
+from ..protocol.wire import read_bytes, read_int, read_mapping, read_objects, read_text
 from .broadcast import Broadcaster, FeeLimits, explain_revert, read_fees, read_nonce, read_receipts
 from .contracts import Addresses, hexed
-from .files import read_json, write_json
+from .files import FileDamaged, load_json, read_json, write_json
 from .networks import ZERO_ADDRESS, DeploymentError, check_currency, check_feed, network_of
-from .plan import PLACES, Holders, LedgerTerms, Plan, make_plan, resolve
+from .plan import PLACES, Holders, LedgerTerms, Plan, make_plan, places_of, resolve
 from .rpc import NodeUnreachable, Rpc, RpcError, data, quantity
 from .transactions import Fees, Signed, max_fee_wei, sign, sign_again
 
@@ -29,6 +31,8 @@ _WAIT_S = 300
 _LAYOUT = 2
 _FILE = "deployment.json"
 _TRANSACTIONS = "deployment.transactions.json"
+_KINDS: Mapping[type, str] = {int: "an integer", str: "text", bool: "true or false"}
+_ACCOUNTS = frozenset({"currency", "fee_account", "sequencer_uptime_feed", "community"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,10 @@ async def ensure_deployed(rpc: Rpc, key: AccountKey, folder: Path, wanted: Wante
         chain_id = quantity(await rpc.call("eth_chainId"))
         if kept is None:
             kept = await sign_plan(rpc, key, await prepare(rpc, key.address, wanted, at))
-        _check(kept, chain_id, key, wanted, folder)
+        check_kept(kept, chain_id, key.address, wanted, folder)
         kept = _keep(folder, await _afford(rpc, key, kept), rpc.url)
         await bring_to_chain(rpc, kept)
-        await _check_made(rpc, kept)
+        await check_made(rpc, kept)
     except NodeUnreachable as error:
         if kept is None:
             raise DeploymentError(f"{error}; start the node or set chain.rpc_url") from error
@@ -163,19 +167,35 @@ async def bring_to_chain(rpc: Rpc, deployment: Deployment) -> None:
 
 
 def load_deployment(folder: Path) -> Deployment | None:
-    """Return the deployment kept in the folder. Raises ``DeploymentError`` when it is damaged."""
-    values, raws = read_json(folder / _FILE), read_json(folder / _TRANSACTIONS)
-    if values is None or raws is None:
-        return None
+    """Return the deployment kept in the folder, ``None`` when none was ever described there.
+
+    Raises ``DeploymentError`` for anything else: a second ledger beside the members' would be worse than none.
+    """
+    file, name = folder / _FILE, _FILE
+    if folder.exists() and not folder.is_dir():
+        raise DeploymentError(f"{folder} is a file and no data directory: name another --data")
     try:
-        if values.get("layout") != _LAYOUT and "genesis" in values:
-            raise DeploymentError(
-                f"{folder / _FILE} is of another version's contracts, which this version cannot use: run that version,"
-                " or begin a new ledger in another data folder and let members move"
-            )
-        return _from_json(values, raws)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DeploymentError(f"{folder / _FILE} is damaged ({error}); restore it from your backup") from error
+        values = load_json(file)
+    except FileNotFoundError:
+        return None  # transactions without a description were never sent
+    except FileDamaged as error:
+        raise _damaged(file, error) from error
+    if isinstance(values, dict) and values.get("layout") != _LAYOUT and "genesis" in values:
+        raise DeploymentError(
+            f"{file} is of another version's contracts, which this version cannot use: run that version,"
+            " or begin a new ledger in another data folder and let members move"
+        )
+    try:
+        name = _TRANSACTIONS
+        transactions = _read_transactions(load_json(folder / name))
+        name = _FILE
+        return _read_description(values, transactions)
+    except FileNotFoundError as error:
+        raise DeploymentError(
+            f"{folder / _TRANSACTIONS} is missing beside {file}, which it belongs to; restore it from your backup"
+        ) from error
+    except (FileDamaged, ValueError) as error:
+        raise _damaged(folder / name, error) from error
 
 
 async def count_mined(rpc: Rpc, deployment: Deployment) -> int:
@@ -212,25 +232,38 @@ def ether(wei: int) -> str:
     return f"{whole}.{rest:018d}".rstrip("0").rstrip(".") + " ETH"
 
 
-def _check(kept: Deployment, chain_id: int, key: AccountKey, wanted: Wanted, folder: Path) -> None:
-    """Refuse to go on with contracts that were made for something else.
+def check_kept(kept: Deployment, chain_id: int, operator: str, wanted: Wanted, folder: Path) -> None:
+    """Refuse to go on with contracts that were made for something else. Raises ``DeploymentError``."""
+    check_chain(kept, chain_id, wanted.network)
+    for difference in term_differences(kept, operator, wanted.terms):
+        raise DeploymentError(
+            f"{folder / _FILE}: the contracts were {difference}; put that back, or use another data folder"
+        )
+
+
+def check_chain(kept: Deployment, chain_id: int, network: str | None) -> None:
+    """Refuse a node of another chain than the contracts', or another network. Raises ``DeploymentError``."""
+    if chain_id != kept.chain_id:
+        raise DeploymentError(
+            f"the contracts are on chain {kept.chain_id}, this node is {chain_id}: set chain.rpc_url or --rpc-url"
+            " right, or use another data folder"
+        )
+    network_of(chain_id, network)
+
+
+def term_differences(kept: Deployment, operator: str | None, terms: LedgerTerms) -> Iterator[str]:
+    """Yield what the contracts were made with and is now wanted otherwise; ``operator`` ``None`` is not known.
 
     A withdrawal that waits longer than it must harms nobody, so the exit delay may have been longer.
     """
-    network_of(chain_id, wanted.network)
-    terms = resolve(wanted.terms, network_of(kept.chain_id), kept.operator)
+    terms = resolve(terms, network_of(kept.chain_id), kept.operator)
     terms = replace(terms, exit_delay_s=max(terms.exit_delay_s, kept.terms.exit_delay_s))
-    found = (
-        ("chain id", kept.chain_id, chain_id),
-        ("operator", kept.operator, key.address),
-        *((name, value, asdict(terms)[name]) for name, value in asdict(kept.terms).items()),
-    )
-    for name, was, now in found:
-        if was != now:
-            raise DeploymentError(
-                f"{folder / _FILE}: the contracts were made with {name} {was}, now it is {now};"
-                " put that back, or use another data folder"
-            )
+    if operator not in {None, kept.operator}:
+        yield f"made with operator {kept.operator}, now it is {operator}"
+    now = asdict(terms)
+    for name, was in asdict(kept.terms).items():
+        if was != now[name]:
+            yield f"made with {name} {was}, now it is {now[name]}"
 
 
 async def _afford(rpc: Rpc, key: AccountKey, kept: Deployment) -> Deployment:
@@ -248,7 +281,7 @@ async def _afford(rpc: Rpc, key: AccountKey, kept: Deployment) -> Deployment:
     return replace(kept, transactions=tuple(again.get(t.nonce, t) for t in kept.transactions))
 
 
-async def _check_made(rpc: Rpc, deployment: Deployment) -> None:
+async def check_made(rpc: Rpc, deployment: Deployment) -> None:
     """Refuse a deployment of which a transaction failed or a contract is missing."""
     places = asdict(deployment.addresses)
     codes = await rpc.batch([("eth_getCode", (address, "latest")) for address in places.values()])
@@ -281,16 +314,63 @@ def _keep(folder: Path, deployment: Deployment, rpc_url: str) -> Deployment:
     return replace(deployment, rpc_url=rpc_url)
 
 
-def _from_json(values: Mapping[str, Any], raws: Sequence[Mapping[str, Any]]) -> Deployment:
-    terms = LedgerTerms(**{name: values[name] for name in LedgerTerms.__dataclass_fields__})
-    transactions = [Signed(r["nonce"], data(r["raw"]), r["transaction"]) for r in raws]
-    return Deployment(
-        values["chain_id"],
-        values["rpc_url"],
-        values["operator"],
-        terms,
-        values["genesis"],
-        values["block_number"],
-        Addresses(**values["addresses"]),
-        tuple(transactions),
-    )
+def _damaged(file: Path, why: Exception) -> DeploymentError:
+    return DeploymentError(f"{file} is damaged ({why}); restore it from your backup")
+
+
+def _read_transactions(raws: object) -> tuple[Signed, ...]:
+    """Return the transactions, which follow one another. Raises ``ValueError``."""
+    signed = []
+    for values in read_objects({"transactions": raws}, "transactions"):
+        raw, text = read_text(values, "raw"), read_text(values, "transaction")
+        try:
+            transaction = Signed(_at_least(values, "nonce", 0), bytes.fromhex(raw.removeprefix("0x")), text)
+        except ValueError as error:
+            raise ValueError(f"a transaction cannot be read: {error}") from error
+        if text != hexed(keccak256(transaction.raw)):
+            raise ValueError(f"the transaction with nonce {transaction.nonce} is not the one that its hash names")
+        signed.append(transaction)
+    if not signed:
+        raise ValueError("there are no transactions in it")
+    if [t.nonce for t in signed] != [*range(signed[0].nonce, signed[0].nonce + len(signed))]:
+        raise ValueError("the transactions' nonces do not follow one another")
+    return tuple(signed)
+
+
+def _read_description(values: object, transactions: tuple[Signed, ...]) -> Deployment:
+    """Return what the values and the transactions describe. Raises ``ValueError``."""
+    described = read_mapping({"description": values}, "description")
+    chain_id, operator = _at_least(described, "chain_id", 1), _address(described, "operator")
+    terms, places = _read_terms(described), read_mapping(described, "addresses")
+    addresses = Addresses(**{field.name: _address(places, field.name) for field in fields(Addresses)})
+    if addresses != places_of(operator, transactions[0].nonce, terms.currency):
+        raise ValueError("the addresses are not those of the contracts that its transactions make")
+    url, genesis = read_text(described, "rpc_url"), _at_least(described, "genesis", 0)
+    block_number = _at_least(described, "block_number", 0)
+    return Deployment(chain_id, url, operator, terms, genesis, block_number, addresses, transactions)
+
+
+def _read_terms(described: Mapping[str, Any]) -> LedgerTerms:
+    terms: dict[str, Any] = {}
+    for name, kind in get_type_hints(LedgerTerms).items():
+        value = described.get(name)
+        kinds = get_args(kind) or (kind,)
+        if name not in described or type(value) not in kinds:
+            expected = " or ".join("null" if k is type(None) else _KINDS[k] for k in kinds)
+            raise ValueError(f"{name}: expected {expected}, was {value!r:.60}")
+        if name in _ACCOUNTS and value is not None:
+            value = _address(described, name)
+        terms[name] = value
+    return LedgerTerms(**terms)
+
+
+def _at_least(values: Mapping[str, Any], name: str, least: int) -> int:
+    number = read_int(values, name)
+    if number < least:
+        raise ValueError(f"{name}: expected at least {least}, was {number}")
+    return number
+
+
+def _address(values: Mapping[str, Any], name: str) -> str:
+    """Return an address as it is kept, in lower case."""
+    return hexed(read_bytes(values, name, 20))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..clock import Clock
 from .abi import contract, describe_revert
 from .contracts import hexed
-from .rpc import Rpc, RpcError, data
+from .rpc import NodeUnreachable, Rpc, RpcError, data
 
+_LOG = logging.getLogger(__name__)
 _ID_BYTES = 32
 _CLOCKS_APART_S = 60
+_READ_EVERY_S = 60
+_PARTICULARS = re.compile(r"\(.*|[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,64 @@ async def read_feeds(rpc: Rpc, price_feeds: str, feeds: Sequence[str], now: int)
         (heartbeat_s,) = (s[1] for s in _result(price_feeds, "feedOf", settings))
         prices.append(_price(name, tried, heartbeat_s, now))
     return prices
+
+
+class FeedReader:
+    """Reads feeds once a minute, over a connection of its own, and keeps what they said last.
+
+    A feed that could not be read is refused until it can. A refused one tells the second of the newest answer
+    that was seen, so that its age grows; the answer itself is no price any more.
+    """
+
+    def __init__(self, url: str, price_feeds: str, feeds: Sequence[str], clock: Clock) -> None:
+        self._url = url
+        self._price_feeds = price_feeds
+        self._clock = clock
+        self._prices = {feed: FeedPrice(feed, None, None, None, "not read yet") for feed in feeds}
+        self._told: dict[str, str | None] = {}
+
+    def prices(self) -> list[FeedPrice]:
+        """Return what the feeds said last, in their order, with their ages now."""
+        return [self.price(feed) for feed in self._prices]
+
+    def price(self, feed: str) -> FeedPrice:
+        """Return what one of the feeds said last, with its age now."""
+        price = self._prices[feed]
+        if price.updated_at is None:
+            return price
+        return replace(price, age_s=max(0, self._clock.now() - price.updated_at))
+
+    async def run(self) -> None:
+        """Read until the task is cancelled; a failure is logged when it begins and when it is over."""
+        async with Rpc(self._url) as rpc:
+            while True:
+                await self._read(rpc)
+                await self._clock.sleep_until(self._clock.now() + _READ_EVERY_S)
+
+    async def _read(self, rpc: Rpc) -> None:
+        try:
+            read = await read_feeds(rpc, self._price_feeds, list(self._prices), self._clock.now())
+        except (NodeUnreachable, RpcError, ValueError) as error:
+            self._tell("the node", str(error))
+            why = "the chain's node gave no usable answer"
+            self._prices |= {p.feed: replace(p, value_micro=None, refused=why) for p in self._prices.values()}
+            return
+        self._tell("the node", None)
+        for price in read:
+            updated_at = self._prices[price.feed].updated_at if price.updated_at is None else price.updated_at
+            self._prices[price.feed] = replace(price, updated_at=updated_at)
+            self._tell(price.feed, price.refused)
+
+    def _tell(self, who: str, refused: str | None) -> None:
+        """Log what has changed; numbers and an error's arguments may differ each time and are no change."""
+        kind = None if refused is None else _PARTICULARS.sub("", refused)
+        if kind == self._told.get(who):
+            return
+        self._told[who] = kind
+        if refused is None:
+            _LOG.info("price feeds: %s answers again", who)
+        else:
+            _LOG.warning("price feeds: %s: %s", who, refused)
 
 
 def _call(price_feeds: str, function: str, feed: bytes) -> tuple[str, Sequence[object]]:

@@ -19,14 +19,16 @@ class KeyFileError(Exception):
 def load_or_create_key(path: Path) -> AccountKey:
     """Return the key in the file, made from the system's randomness when there is no file.
 
-    Raises ``KeyFileError`` for a file that others may read or that holds no key.
+    Raises ``KeyFileError`` for a file that others may read, that cannot be read or that holds no key.
     """
-    if not path.exists():
-        _create(path)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise KeyFileError(f"{path} can be read by others; run: chmod 600 {path}")
     try:
+        if not path.exists():
+            _create(path)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise KeyFileError(f"{path} can be read by others; run: chmod 600 {path}")
         return AccountKey.from_secret(path.read_bytes())
+    except OSError as error:
+        raise KeyFileError(f"{path} can be neither read nor made ({error.strerror}): name the right --data") from error
     except ValueError as error:
         raise KeyFileError(f"{path} holds no key ({error}); restore it from your backup") from error
 

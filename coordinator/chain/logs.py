@@ -1,4 +1,4 @@
-"""What the logs of ledger and token say, as this room's events."""
+"""What the logs of ledger, token and grid say, as this room's events."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .ports import (
     FeesCollected,
     IntervalCancelled,
     IntervalCorrected,
+    LoadBalancingTriggered,
     MandateRevoked,
     MandateSet,
     MoneyMoved,
@@ -45,40 +46,43 @@ type LedgerLog = (
     | EnergyMoved
     | IntervalCancelled
     | IntervalCorrected
+    | LoadBalancingTriggered
     | MandateRevoked
     | MandateSet
     | WithdrawalRequested
 )
 
 
-def ledger_logs(ledger: str, logs: Iterable[Mapping[str, Any]]) -> list[LedgerLog]:
-    """Return what the logs of ledger and token say, in their order; other logs are passed over.
+def ledger_logs(ledger: str, logs: Iterable[Mapping[str, Any]], grid: str = "") -> list[LedgerLog]:
+    """Return what the logs of ledger, token and grid say, in their order; other logs are passed over.
 
-    A correction's rows are not in its log: ``read_logs`` reads them.
+    A correction's rows are not in its log: ``read_logs`` reads them. The grid's logs are counted by themselves,
+    so that they leave the references of the others as they are.
     """
+    names = {ledger: "EnergyLedger", grid: "GridManagement"}
     found: list[LedgerLog] = []
     ordinals: dict[str, int] = {}
     for log in logs:
-        transaction = log["transactionHash"]
-        ordinals[transaction] = ordinal = ordinals.get(transaction, -1) + 1
-        name = "EnergyLedger" if log["address"].lower() == ledger else "EnergyToken"
+        transaction, name = log["transactionHash"], names.get(log["address"].lower(), "EnergyToken")
+        counted = f"{transaction}:grid" if name == "GridManagement" else transaction
+        ordinals[counted] = ordinal = ordinals.get(counted, -1) + 1
         for event, reader in _READERS[name].items():
             values = contract(name).log(event, log)
             if values is not None:
-                found.append(reader(values, f"{transaction}:{ordinal}", (transaction, quantity(log["blockNumber"]))))
+                found.append(reader(values, f"{counted}:{ordinal}", (transaction, quantity(log["blockNumber"]))))
     return found
 
 
 async def read_logs(rpc: Rpc, addresses: Addresses, first: int, last: int) -> list[LedgerLog]:
-    """Return what happened to the accounts in these blocks, both included."""
+    """Return what happened to the accounts, and what the grid asked for, in these blocks, both included."""
     topics = [contract(name).topic(event) for name, readers in _READERS.items() for event in readers]
     wanted = {
-        "address": [addresses.ledger, addresses.token],
+        "address": [addresses.ledger, addresses.token, addresses.grid],
         "fromBlock": hex(first),
         "toBlock": hex(last),
         "topics": [topics],
     }
-    logs = ledger_logs(addresses.ledger, await rpc.call("eth_getLogs", wanted))
+    logs = ledger_logs(addresses.ledger, await rpc.call("eth_getLogs", wanted), addresses.grid)
     return await _with_corrections(rpc, addresses.ledger, logs)
 
 
@@ -176,6 +180,11 @@ def _mandate_revoked(values: _Values, _: str, place: _Place) -> LedgerLog:
     return MandateRevoked(values["account"], values["delegate"], values["validUntil"], *place)
 
 
+def _load_balancing_triggered(values: _Values, reference: str, place: _Place) -> LedgerLog:
+    node_id, request_id = values["nodeId"], values["requestId"]
+    return LoadBalancingTriggered(node_id, request_id, values["overloadW"], values["stability"], *place, reference)
+
+
 def _energy_moved(values: _Values, _: str, place: _Place) -> LedgerLog:
     sender, recipient = (None if int(values[end], 16) == 0 else values[end] for end in ("from", "to"))
     return EnergyMoved(sender, recipient, values["value"] // TOKEN_UNITS_PER_WH, *place)
@@ -194,4 +203,5 @@ _READERS: Mapping[str, Mapping[str, _Reader]] = {
         "MandateRevoked": _mandate_revoked,
     },
     "EnergyToken": {"Transfer": _energy_moved},
+    "GridManagement": {"LoadBalancingTriggered": _load_balancing_triggered},
 }

@@ -74,12 +74,18 @@ def network_of(chain_id: int, wanted: str | None = None) -> Network:
     found = known.get(chain_id, unknown)
     if wanted is None or found.name == wanted:
         return found
-    names = {network.name: network.chain_id for network in networks()}
-    if wanted not in names:
-        raise DeploymentError(f"no network is called {wanted!r}; there are {', '.join(names)}")
     raise DeploymentError(
-        f"{wanted} has the chain id {names[wanted]}, the node's is {chain_id}: set chain.rpc_url or --rpc-url right"
+        f"{wanted} has the chain id {network_called(wanted).chain_id}, the node's is {chain_id}: set chain.rpc_url or"
+        " --rpc-url right"
     )
+
+
+def network_called(name: str) -> Network:
+    """Return the network of a name. Raises ``DeploymentError``."""
+    found = {network.name: network for network in networks()}
+    if name not in found:
+        raise DeploymentError(f"no network is called {name!r}; there are {', '.join(found)}")
+    return found[name]
 
 
 async def check_currency(rpc: Rpc, address: str) -> None:

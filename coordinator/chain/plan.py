@@ -121,7 +121,7 @@ class Plan:
 def make_plan(network: Network, operator: str, nonce: int, terms: LedgerTerms, holders: Holders, genesis: int) -> Plan:
     """Return the deployment from the operator's ``nonce`` on. Raises ``DeploymentError``."""
     terms = resolve(terms, network, operator)
-    at = _addresses(operator, nonce, terms.currency)
+    at = places_of(operator, nonce, terms.currency)
     members = members_of(holders, network, operator, at)
     made, wired = _creations(at, operator, terms, genesis), _wiring(at, operator, terms)
     steps = (*made, *wired, *_guarding(at, operator, members))
@@ -163,12 +163,8 @@ def members_of(holders: Holders, network: Network, operator: str, at: Addresses)
 
     The operator reports the grid's metrics itself, so a holder of the grid role comes beside it.
     """
-    for name, why in (("admin", "can change who settles"), ("guardian", "must stop an operator gone wrong")):
-        if getattr(holders, name) is None and not network.is_local:
-            raise DeploymentError(
-                f"contracts.{name}: on {network.name} name the account that holds this role, which {why}"
-                f" (the operator's is {operator})"
-            )
+    if not network.is_local:
+        _check_holders(holders, network, operator)
     admin_delay_s = network.admin_delay_s if holders.admin_delay_s is None else holders.admin_delay_s
     slow_s = network.compliance_delay_s if holders.compliance_delay_s is None else holders.compliance_delay_s
     held = {
@@ -185,6 +181,18 @@ def members_of(holders: Holders, network: Network, operator: str, at: Addresses)
         accounts = dict.fromkeys(account.lower() for account in held[role["holder"]])
         members += [Member(role["id"], account, delay_s) for account in accounts]
     return tuple(members)
+
+
+def places_of(creator: str, nonce: int, currency: str | None) -> Addresses:
+    """Return where the contracts are that the creator makes from a nonce on."""
+    places = {}
+    for name, field in PLACES.items():
+        if name == "DemoCurrency" and currency is not None:
+            places[field] = currency
+            continue
+        places[field] = created_address(creator, nonce)
+        nonce += 1
+    return Addresses(**places)
 
 
 def constructor_values(
@@ -211,6 +219,23 @@ def guardian_of(role_id: int) -> int:
     """Return the role that cancels what this one has scheduled."""
     guardian: int = roles()["guardian"]["id"]
     return ADMIN_ROLE if role_id in {ADMIN_ROLE, guardian} else guardian
+
+
+def _check_holders(holders: Holders, network: Network, operator: str) -> None:
+    """Refuse roles that nobody would hold, and an operator who could not be stopped."""
+    for name in ("admin", "guardian", "oracle", "grid", "compliance"):
+        if getattr(holders, name) == ZERO_ADDRESS:
+            raise DeploymentError(
+                f"contracts.{name}: nobody has the key of the zero address: on {network.name} name the account"
+                " that holds this role"
+            )
+    for name, why in (("admin", "can change who settles"), ("guardian", "must stop an operator gone wrong")):
+        account = getattr(holders, name)
+        if account is None or account.lower() == operator.lower():
+            raise DeploymentError(
+                f"contracts.{name}: on {network.name} name the account that holds this role, which {why};"
+                f" the operator's ({operator}) must not be it"
+            )
 
 
 def _check_recipients(terms: LedgerTerms, network: Network, operator: str) -> None:
@@ -244,18 +269,6 @@ def _ledger_terms(terms: LedgerTerms, currency: str, genesis: int) -> tuple[obje
         terms.exit_delay_s,
         terms.settle_within_s,
     )
-
-
-def _addresses(creator: str, nonce: int, currency: str | None) -> Addresses:
-    """Return where the contracts will be."""
-    places = {}
-    for name, field in PLACES.items():
-        if name == "DemoCurrency" and currency is not None:
-            places[field] = currency
-            continue
-        places[field] = created_address(creator, nonce)
-        nonce += 1
-    return Addresses(**places)
 
 
 def _creations(at: Addresses, operator: str, terms: LedgerTerms, genesis: int) -> Iterator[Step]:

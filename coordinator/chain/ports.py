@@ -32,8 +32,8 @@ class Effect:
 class Outbox(Protocol):
     """The effects that the ledger's transactions decided."""
 
-    async def pending(self, limit: int) -> Sequence[Effect]:
-        """Return effects that are pending or sent, in the order they were decided."""
+    async def pending(self, limit: int, *, but: str | None = None) -> Sequence[Effect]:
+        """Return effects that are pending or sent, in the order they were decided, ``but`` of no such kind."""
 
     async def signed_since(self, nonce: int) -> Sequence[Effect]:
         """Return every effect with a stored transaction of this nonce or a later one.
@@ -204,6 +204,19 @@ class MandateRevoked:
     block_number: int
 
 
+@dataclass(frozen=True, slots=True)
+class LoadBalancingTriggered:
+    """The grid's operator asks the community to relieve a node; ``request_id`` counts from 1 for each node."""
+
+    node_id: int
+    request_id: int
+    overload_w: int
+    stability: int
+    transaction: str
+    block_number: int
+    reference: str
+
+
 type MoneyMoved = Deposited | Withdrawn | FeesCollected
 """What changes one account's money outside of the batches."""
 
@@ -215,6 +228,7 @@ type ChainEvent = (
     | IntervalCancelled
     | MandateSet
     | MandateRevoked
+    | LoadBalancingTriggered
 )
 
 type OnEvent = Callable[[ChainEvent], Awaitable[None]]

@@ -30,6 +30,7 @@ from .broadcast import (
 from .contracts import EffectInvalid, effect_call
 from .deployment import Deployment
 from .ports import Effect, Mined, OnDone, OnFailed, Outbox
+from .refusals import needs_operator, reason_to_wait
 from .rpc import NodeUnreachable, Reachability, Rpc, RpcError, quantity
 from .transactions import LOCAL_CHAIN_ID, TRANSACTION_BYTES_MAX, Call, Fees, Signed, sign
 
@@ -42,6 +43,8 @@ _WAITING_CANNOT_HELP = (
     "AccountIntervalUsed(",
     "AccountIntervalPassed(",
     "RecipientInvalid(",
+    "RequestAlreadyAnswered(",
+    "RequestUnknown(",
     "WithdrawalExpired(",
     "WithdrawalNonceInvalid(",
 )
@@ -51,18 +54,28 @@ _WAITING_CANNOT_HELP = (
 class SenderSettings:
     """Limits and pauses; ``confirmations`` counts the blocks wanted on top of a transaction's.
 
-    An effect that the contract refuses is tried ``attempts_max`` times, ``retry_s`` doubling between.
+    An effect that the contract refuses is tried ``attempts_max`` times, ``retry_s`` doubling between;
+    one that only has to wait (a pause) is tried until it passes, at least every ``wait_longest_s``.
     """
 
     in_flight_max: int = 16
     attempts_max: int = 6
     retry_s: float = 1.0
+    wait_longest_s: float = 30.0
     repeat_s: float = 5.0
     idle_s: float = 2.0
     poll_s: float = 0.02
     poll_longest_s: float = 1.0
     confirmations: int = 0
     fees: FeeLimits = field(default_factory=FeeLimits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A refusal that ends by itself, or when somebody else acts: how often it was heard."""
+
+    reason: str
+    rounds: int = 1
 
 
 class Sender:
@@ -91,11 +104,17 @@ class Sender:
         self._not_before: dict[str, float] = {}
         self._logged: dict[str, str] = {}
         self._missing_rounds: dict[str, int] = {}
+        self._waits: dict[str, _Wait] = {}
 
     @property
     def reachable(self) -> bool:
         """Tell whether the node answered the last time."""
         return self._node.reachable
+
+    @property
+    def waits_for(self) -> str | None:
+        """Say what the contract lets effects wait for, ``None`` when nothing waits."""
+        return next((wait.reason for wait in self._waits.values()), None)
 
     async def run(self) -> None:
         """Work until cancelled; a node that is gone is waited for."""
@@ -129,12 +148,24 @@ class Sender:
         mined_count = await self._read_mined_count()
         signed = await self._signed_since(mined_count)
         await self._broadcaster.send(signed)
-        effects = await self._outbox.pending(4 * self._settings.in_flight_max)
+        effects = await self._open_effects()
         collected, to_repeat = await self._collect([e for e in effects if e.state == "sent"], mined_count)
         next_nonce = max([mined_count, *(s.nonce + 1 for s in signed)])
         new = [*to_repeat, *(e for e in effects if e.state == "pending")]
         sent = await self._send_new(new, next_nonce, mined_count)
         return bool(effects) or next_nonce > mined_count, bool(collected or sent)
+
+    async def _open_effects(self) -> Sequence[Effect]:
+        """Return what is to be done; settlements that wait keep nothing else from its turn."""
+        limit = 4 * self._settings.in_flight_max
+        effects = await self._outbox.pending(limit)
+        if len(effects) == limit and self._waits:
+            known = {effect.key for effect in effects}
+            others = await self._outbox.pending(limit, but=_SETTLEMENT)
+            effects = [*effects, *(effect for effect in others if effect.key not in known)]
+        for gone in self._waits.keys() - {effect.key for effect in effects}:
+            del self._waits[gone]
+        return effects
 
     async def _read_mined_count(self) -> int:
         mined_count = await read_nonce(self._rpc, self._key.address)
@@ -158,7 +189,10 @@ class Sender:
         return self._sign(nonce, Call(self._key.address, b""), _FILLER_GAS, fees)
 
     async def _collect(self, sent: Sequence[Effect], mined_count: int) -> tuple[int, list[Effect]]:
-        """Complete what is mined; return how many, and those whose nonce somebody else has used."""
+        """Complete what is mined; return how many, and those to sign again.
+
+        Somebody else has used their nonce, or they were mined when the contract let them wait.
+        """
         receipts = await read_receipts(self._rpc, [e.transaction or "" for e in sent])
         head = quantity(await self._rpc.call("eth_blockNumber")) if self._settings.confirmations and sent else 0
         collected, to_repeat = 0, []
@@ -167,16 +201,25 @@ class Sender:
                 if self._is_overtaken(effect, mined_count):
                     to_repeat.append(effect)
             elif not head or quantity(receipt["blockNumber"]) + self._settings.confirmations <= head:
-                await self._complete(effect, receipt)
-                collected += 1
+                if await self._complete(effect, receipt):
+                    collected += 1
+                else:
+                    to_repeat.append(effect)
         return collected, to_repeat
 
-    async def _complete(self, effect: Effect, receipt: Mapping[str, Any]) -> None:
+    async def _complete(self, effect: Effect, receipt: Mapping[str, Any]) -> bool:
+        """Book what became of a mined transaction; return ``False`` when the effect needs another one later."""
         assert effect.transaction is not None
         assert effect.nonce is not None
         self._mined_count = max(self._mined_count, effect.nonce + 1)
         if quantity(receipt["status"]) != 1:
-            await self._fail(effect, await explain_revert(self._rpc, receipt))
+            if effect.key in self._waits:
+                return False
+            error = await explain_revert(self._rpc, receipt)
+            if self._has_to_wait(effect, error):
+                self._broadcaster.mined(effect.transaction)
+                return False
+            await self._fail(effect, error)
         else:
             mined = Mined(effect.transaction, quantity(receipt["blockNumber"]), quantity(receipt["gasUsed"]))
             if effect.kind == _SETTLEMENT:
@@ -185,6 +228,7 @@ class Sender:
                 await self._outbox.mark_done(effect.key, mined.block_number, mined.gas_used, mined.transaction)
         self._broadcaster.mined(effect.transaction)
         self._missing_rounds.pop(effect.key, None)
+        return True
 
     def _is_overtaken(self, effect: Effect, mined_count: int) -> bool:
         """Tell whether another transaction took the nonce; one look is not enough behind a load balancer."""
@@ -200,7 +244,8 @@ class Sender:
     async def _send_new(self, effects: Sequence[Effect], next_nonce: int, mined_count: int) -> int:
         """Sign, store and send effects as far as the limit in flight allows; return how many.
 
-        A settlement waits for the ones before it (an account's epoch only advances), nothing else does.
+        A settlement waits for the ones before it (each account's window of intervals moves on, and its
+        receipts come in order), nothing else does.
         """
         fees = await read_fees(self._rpc, self._settings.fees) if effects else None
         if fees is None:
@@ -250,11 +295,28 @@ class Sender:
             await self._fail(effect, error.message)
         elif not is_revert(error):
             self._log_once(effect, str(error))
-        elif self._may_pass(effect, text := describe_revert(error.data)):
+        elif self._has_to_wait(effect, text := describe_revert(error.data)):
+            return
+        elif self._may_pass(effect, text):
             self._log_once(effect, text)
             await self._outbox.mark_failed(effect.key, text, retry=True)
         else:
             await self._fail(effect, text)
+
+    def _has_to_wait(self, effect: Effect, text: str) -> bool:
+        """Note a refusal that ends without us: it counts no attempt and is told of once."""
+        reason = reason_to_wait(text)
+        if reason is None:
+            self._waits.pop(effect.key, None)
+            return False
+        before = self._waits.get(effect.key)
+        rounds = before.rounds + 1 if before is not None and before.reason == reason else 1
+        if rounds == 1:
+            _LOG.log(logging.ERROR if needs_operator(text) else logging.WARNING, "%s: %s: %s", effect.key, text, reason)
+        self._waits[effect.key] = _Wait(reason, rounds)
+        pause_s = min(self._settings.wait_longest_s, self._settings.retry_s * 2 ** min(rounds - 1, 16))
+        self._not_before[effect.key] = asyncio.get_running_loop().time() + pause_s
+        return True
 
     def _may_pass(self, effect: Effect, text: str) -> bool:
         """Tell whether to try again: money may be on its way, but an interval or a nonce stays used."""
@@ -276,6 +338,7 @@ class Sender:
         await self._outbox.mark_failed(effect.key, text, retry=False)
 
     def _forget(self, effect: Effect) -> None:
+        self._waits.pop(effect.key, None)
         self._not_before.pop(effect.key, None)
         self._logged.pop(effect.key, None)
 

@@ -18,6 +18,7 @@ type _Question = tuple[str, str, tuple[object, ...]]
 type _Expected = tuple[_Question, str, object]
 _PUBLIC_ROLE = 2**64 - 1
 _LOG_REQUESTS_MAX = 2_000
+_EXEMPT = 7  # its place in the contract's `Member`
 
 
 async def verify_deployment(rpc: Rpc, made: Deployment, network: Network, holders: Holders) -> list[str]:
@@ -26,11 +27,28 @@ async def verify_deployment(rpc: Rpc, made: Deployment, network: Network, holder
     if findings := await _code_findings(rpc, made):
         return findings  # what other code answers means nothing
     expected = [*_wiring(made), *_functions(made), *_roles()]
+    if network.is_local:  # where the deployment itself posts the bond
+        question = "ReadingDisputes", "isBonded", (made.operator,)
+        expected.append((question, "ReadingDisputes.isBonded(settler) is {was}, should be {should}", True))
     questions = [question for question, _, _ in expected]
     for (_, text, value), answer in zip(expected, await _ask(rpc, made, questions), strict=True):
         if answer != (value,):
             findings.append(text.format(was=_shown(answer), should=_shown((value,))))
+    findings += await _exemption_findings(rpc, made)
     return findings + await _member_findings(rpc, made, members)
+
+
+async def read_condition(rpc: Rpc, made: Deployment) -> list[str]:
+    """Return a line for what changes while a ledger is at work, and is no difference; none of other code."""
+    if await _code_findings(rpc, made):
+        return []
+    asked: list[_Question] = [("EnergyLedger", "paused", ()), ("ReadingDisputes", "isBonded", (made.operator,))]
+    paused, bonded = await _ask(rpc, made, asked)
+    return [
+        f"EnergyLedger.paused() is {_shown(paused)}",
+        f"ReadingDisputes.isBonded(settler) is {_shown(bonded)}"
+        + (": what a settler signs falsely costs it nothing before it posts its bond" if bonded == (False,) else ""),
+    ]
 
 
 async def _code_findings(rpc: Rpc, made: Deployment) -> list[str]:
@@ -65,6 +83,16 @@ def _wiring(made: Deployment) -> Iterator[_Expected]:
             if view is not None and not view.types:
                 text = f"{name}.{view.name}() is {{was}}, should be {{should}}"
                 yield (name, view.name, ()), text, value
+
+
+async def _exemption_findings(rpc: Rpc, made: Deployment) -> list[str]:
+    """Say when the compliance rules bind the escrow, which sells for others."""
+    (answer,) = await _ask(rpc, made, [("Compliance", "memberOf", (made.addresses.trading,))])
+    exempt = answer and answer[0][_EXEMPT]
+    if exempt is True:
+        return []
+    was = "not to be had" if answer is None else exempt
+    return [f"Compliance.memberOf(P2PTrading).exempt is {was}, should be True"]
 
 
 def _functions(made: Deployment) -> Iterator[_Expected]:

@@ -80,6 +80,26 @@ class ContractAnswer(TypedDict):
     abi: list[dict[str, Any]]
 
 
+class FeedAnswer(TypedDict):
+    """What an outside price feed said last. Without a value, ``refused`` says why.
+
+    ``value_micro`` is in 1e-6 of the quote currency. ``updated_at`` is when the feed made the newest answer that
+    was seen, ``age_s`` the seconds since; a refused feed has them too, unless none was seen.
+    """
+
+    feed: str
+    value_micro: int | None
+    updated_at: int | None
+    age_s: int | None
+    refused: str | None
+
+
+class FeedsAnswer(TypedDict):
+    """The price feeds that the operator named, read once a minute. No settlement depends on them."""
+
+    feeds: list[FeedAnswer]
+
+
 class Operator(TypedDict):
     """Who signs device receipts; ``public_key`` is the secp256k1 point ``x || y``."""
 
@@ -343,7 +363,8 @@ class AliveAnswer(TypedDict):
 class HealthAnswer(TypedDict):
     """Whether the coordinator can do its work.
 
-    ``degraded``: trading goes on, settlements wait for the chain. ``halted``: no orders are taken.
+    ``degraded``: trading goes on, settlements wait for the chain. ``halted``: no orders are taken. ``reason`` says
+    why trading is halted, else what the contract lets settlements wait for (its guardian's pause).
     """
 
     status: Literal["ready", "degraded", "halted", "unavailable"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -58,6 +60,12 @@ class Metrics:
         """Add a gauge that asks ``value`` whenever it is read."""
         Gauge(f"energy_trade_{name}", help_text, registry=self._registry).set_function(lambda: float(value()))
 
+    def gauges(self, name: str, help_text: str, label: str, values: Mapping[str, Callable[[], int | None]]) -> None:
+        """Add a gauge for each value of a label; one that has nothing to show is not a number."""
+        gauge = Gauge(f"energy_trade_{name}", help_text, [label], registry=self._registry)
+        for of, value in values.items():
+            gauge.labels(of).set_function(partial(_number, value))
+
     def happened(self, event: Event, at: int) -> None:
         """Count an event of the log."""
         match event:
@@ -101,3 +109,8 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+def _number(value: Callable[[], int | None]) -> float:
+    number = value()
+    return math.nan if number is None else float(number)

@@ -11,6 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from ..market.events import (
+    BalancingAnswered,
+    BalancingForgotten,
+    BalancingRequested,
     Event,
     FundsCredited,
     GateClosed,
@@ -48,6 +51,9 @@ _PUBLIC: dict[type[Event], tuple[str, ...]] = {
     WithdrawalEnded: ("account", "number", "reason"),
     IntervalCancelled: ("account", "delivery_start"),
     IntervalCorrected: ("delivery_start", "revision"),
+    BalancingRequested: ("node_id", "request_id", "overload_w", "stability", "load_w"),
+    BalancingAnswered: ("node_id", "request_id", "relieved_w", "reason"),
+    BalancingForgotten: ("node_id", "request_id", "reason"),
     SettlementConfirmed: ("delivery_start", "transaction", "block_number", "gas_used"),
     TradingHalted: ("reason",),
     TradingResumed: ("reason",),

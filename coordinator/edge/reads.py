@@ -9,6 +9,7 @@ from .answers import (
     BookAnswer,
     ContractAnswer,
     ContractsAnswer,
+    FeedsAnswer,
     HealthAnswer,
     IntervalsAnswer,
     MarketAnswer,
@@ -51,6 +52,11 @@ async def contract(call: Call[ContractPath, None]) -> Reply[ContractAnswer]:
     if place is None:
         raise Refusal("not_found", "No contract of this market has this name.")
     return Reply(200, {"name": name, "address": place["address"], "abi": call.services.interface(name)})
+
+
+async def feeds(call: Call[NoParameters, None]) -> Reply[FeedsAnswer]:
+    """Return what the outside price feeds said last."""
+    return Reply(200, {"feeds": call.services.feeds()})
 
 
 async def meter(call: Call[MeterPath, None]) -> Reply[MeterAnswer]:

@@ -108,6 +108,7 @@ ROUTES = (
         parameters=ContractPath,
         errors=("not_found",),
     ),
+    Route("GET", f"{API}/feeds", reads.feeds, answers.FeedsAnswer),
     Route(
         "POST",
         f"{API}/members",

@@ -15,6 +15,7 @@ from .answers import (
     AccountAnswer,
     BookAnswer,
     ContractsAnswer,
+    FeedAnswer,
     HealthAnswer,
     IntervalAnswer,
     MarketAnswer,
@@ -199,3 +200,4 @@ class Services:
     health: Callable[[], HealthAnswer]
     contracts: ContractsAnswer
     interface: Callable[[str], list[dict[str, Any]]]
+    feeds: Callable[[], list[FeedAnswer]]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..market.balancing import answer_requests, node_load_w
 from ..market.commands import (
     Command,
     ExcludeFromSettlement,
@@ -20,6 +21,7 @@ from ..market.commands import (
 from ..market.decide import Decision
 from ..market.decide import decide as decide_market
 from ..market.events import (
+    BalancingAnswered,
     Event,
     IntervalResettled,
     IntervalSettled,
@@ -41,8 +43,6 @@ from ..settlement.deliver import AccountEnergy, MissingEnergy, SettledShare, Tra
 from ..settlement.rows import BatchTotals, Row, RowLimit, SignedOrder, batch_totals, build_rows, pack_rows
 from ..settlement.statements import MeterEvidence, Settlement, Statement, StatementTerms, statements
 from .records import LedgerConfig
-
-_SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def draft_batch(state: MarketState, event: Settled, meters: Iterable[MeterEviden
 
 
 def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) -> list[NewEffect]:
-    """Return the effects of members, meters and withdrawals; a batch's are ``batch_effects``."""
+    """Return the effects of members, meters, withdrawals and answers to the grid; a batch's are ``batch_effects``."""
     effects = []
     for event in events:
         match event:
@@ -136,6 +136,10 @@ def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) 
                     "signature": "0x" + command.signature.hex(),
                 }
                 effects.append(NewEffect(f"withdrawal:{event.number}", "relay_withdrawal", payload))
+            case BalancingAnswered():
+                payload = {"node_id": event.node_id, "request_id": event.request_id, "relieved_w": event.relieved_w}
+                key = f"balancing:{event.node_id}:{event.request_id}"
+                effects.append(NewEffect(key, "answer_balancing", payload))
             case _:
                 pass
     return effects
@@ -159,10 +163,9 @@ def batch_effects(batch: Batch, event: Settled, interval_s: int, config: LedgerC
     effect = NewEffect(settlement_key(event.delivery_start, event.revision), "settle_batch", settle)
     if event.revision:
         return [effect]
-    consumption_wh = sum(energy.consumption_wh for energy in event.energies)
     grid = {
         "node_id": config.grid_node_id,
-        "load_w": consumption_wh * _SECONDS_PER_HOUR // interval_s,
+        "load_w": node_load_w(event.energies, interval_s),
         "capacity_w": config.grid_capacity_w,
     }
     return [effect, NewEffect(f"grid:{event.delivery_start}", "update_grid", grid)]
@@ -187,15 +190,16 @@ def _settle(state: MarketState, command: SettleInterval, at: int) -> Decision:
         return Rejected("readings_missing", f"The settlement needs every trader's energy: {error}.")
     except RowLimit as error:
         return Rejected("not_settleable", f"The batch cannot be packed: {error}.")
-    return (
-        IntervalSettled(
-            command.delivery_start,
-            command.energies,
-            tuple(_settled_trade(share) for share in shares),
-            tuple(_settled_row(row) for row in rows),
-            command.readings_root,
-        ),
+    settled = IntervalSettled(
+        command.delivery_start,
+        command.energies,
+        tuple(_settled_trade(share) for share in shares),
+        tuple(_settled_row(row) for row in rows),
+        command.readings_root,
     )
+    if not rows:
+        return (settled,)  # no load is reported, so none can be compared with
+    return (settled, *answer_requests(state, node_load_w(command.energies, state.rules.interval_s)))
 
 
 def _exclude(state: MarketState, command: ExcludeFromSettlement) -> Decision:

@@ -97,7 +97,7 @@ class Group:
         if self.batch is not None:
             batch = self.batch.draft.finish()
             found = batch_effects(batch, self.batch.event, self.batch.interval_s, self.config)
-            effects += [(effect, self.batch.sequence) for effect in found]
+            effects = [*((effect, self.batch.sequence) for effect in found), *effects]  # answers after the load
         with transaction(connection):
             insert_rows(connection, [decided.row for decided in self.decided])
             self._write_readings(connection)

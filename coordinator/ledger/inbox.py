@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from ..market.commands import (
+    BookBalancingRequest,
     BookCancellation,
     BookCorrection,
     BookRequest,
@@ -33,6 +34,7 @@ RESERVE = 256
 gate from closing or a settlement from being booked."""
 
 _OWN = (
+    BookBalancingRequest,
     BookCancellation,
     BookCorrection,
     BookRequest,

@@ -41,10 +41,10 @@ class Outbox:
         self._changed.set()
         self._counts = EffectCounts()
 
-    async def pending(self, limit: int) -> Sequence[Effect]:
-        """Return effects that are pending or sent, oldest first."""
-        sql = f"{SELECT_EFFECTS} WHERE state IN ('pending', 'sent') ORDER BY id LIMIT ?"
-        return await self._select(sql, limit)
+    async def pending(self, limit: int, *, but: str | None = None) -> Sequence[Effect]:
+        """Return effects that are pending or sent, oldest first, ``but`` none of that kind."""
+        sql = f"{SELECT_EFFECTS} WHERE state IN ('pending', 'sent') AND kind IS NOT ? ORDER BY id LIMIT ?"
+        return await self._select(sql, but, limit)
 
     async def signed_since(self, nonce: int) -> Sequence[Effect]:
         """Return every effect with a stored transaction of this nonce or later, by rising nonce."""
@@ -78,6 +78,25 @@ class Outbox:
 
         return await self._store.read(work)
 
+    async def failures(self) -> list[Effect]:
+        """Return what has failed for good, oldest first; what was superseded has not."""
+        return await self._select(f"{SELECT_EFFECTS} WHERE state = 'failed' ORDER BY id")
+
+    async def try_again(self, keys: Sequence[str]) -> None:
+        """Let failed effects be sent anew, as if never tried: their old transactions were mined or never left."""
+        sql = (
+            "UPDATE outbox SET state = 'pending', attempts = 0, nonce = NULL, raw_transaction = NULL,"
+            " transaction_hash = NULL WHERE key = ? AND state = 'failed'"
+        )
+
+        def work(connection: sqlite3.Connection) -> EffectCounts:
+            with transaction(connection):
+                for key in keys:
+                    connection.execute(sql, (key,))
+            return count_effects(connection)
+
+        self.written(await self._store.write(work), new=True)
+
     async def changed(self) -> None:
         """Return when there is a new effect, also one written before the call but not yet told of."""
         await self._changed.wait()
@@ -99,8 +118,8 @@ class Outbox:
         if new:
             self._changed.set()
 
-    async def _select(self, sql: str, value: int) -> list[Effect]:
-        return await self._store.read(lambda connection: [effect_of(r) for r in connection.execute(sql, (value,))])
+    async def _select(self, sql: str, *values: int | str | None) -> list[Effect]:
+        return await self._store.read(lambda connection: [effect_of(r) for r in connection.execute(sql, values)])
 
     async def _change(self, key: str, change: Callable[[sqlite3.Connection], object]) -> None:
         def work(connection: sqlite3.Connection) -> EffectCounts:

@@ -29,8 +29,8 @@ def due_settlements(state: MarketState, heads: Mapping[int, Head], at: int, dead
     Delivery is over, and every trader's meter has a reading from its end or later (readings come
     without gaps, so nothing more can come before that) or ``deadline_s`` has passed since. Nobody
     waits for a suspended meter, nor for one that fell silent while another of its account reads on
-    (a meter that was replaced). The first interval that is not due yet holds up all later ones: an
-    account's epoch in the contract only advances.
+    (a meter that was replaced). The first interval that is not due yet holds up all later ones: the
+    contract's window of an account's intervals moves on with the latest, and its receipts come in order.
     """
     found: list[int] = []
     for start in sorted(state.intervals):

@@ -172,7 +172,7 @@ class Writer:
         decision = self._decide(command, group.at)
         if isinstance(decision, Rejected):
             return self._reject(work, decision)
-        (event,) = decision
+        event = decision[0]  # answers to the grid may follow
         assert isinstance(event, IntervalSettled | IntervalResettled)
         sequence = group.head.sequence + 1 if isinstance(command, SettleInterval) else None
         evidence = await self._evidence(command.delivery_start, sequence)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from ..protocol.units import value_micro
+from .balancing import node_load_w
 from .book import Resting
 from .events import (
+    BalancingAnswered,
+    BalancingForgotten,
+    BalancingRequested,
     Event,
     FundsCredited,
     GateClosed,
@@ -79,6 +83,11 @@ def apply(state: MarketState, event: Event, at: int) -> None:  # noqa: C901, PLR
             _end_withdrawal(state, event)
         case IntervalCancelled():
             _cancel_interval(state, event)
+        case BalancingRequested():
+            state.balancing[event.node_id, event.request_id] = event
+            state.balancing_seen[event.node_id] = event.request_id
+        case BalancingAnswered() | BalancingForgotten():
+            del state.balancing[event.node_id, event.request_id]
         case MemberAdmitted():
             state.members[event.account] = Member(event.name)
             _account(state, event.account)
@@ -181,6 +190,8 @@ def _settle(state: MarketState, event: IntervalSettled) -> None:
     interval = state.intervals[event.delivery_start]
     interval.settlement = event
     interval.stage = IntervalStage.SETTLED if event.rows else IntervalStage.CONFIRMED
+    if event.rows:
+        state.grid_load_w = node_load_w(event.energies, state.rules.interval_s)
     for digest in interval.orders:
         known = state.orders[digest]
         state.accounts[known.order.account].reserved_micro -= known.reserved_micro

@@ -143,6 +143,20 @@ class BookCorrection:
 
 
 @dataclass(frozen=True, slots=True)
+class BookBalancingRequest:
+    """Book that the grid's operator asked on chain to relieve a node; ``reference`` as in ``CreditFunds``.
+
+    ``request_id`` counts from 1 for each node; ``stability`` is the free share of the capacity, 0..1e6.
+    """
+
+    node_id: int
+    request_id: int
+    overload_w: int
+    stability: int
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseGate:
     """End trading for one delivery interval with its closing auction."""
 
@@ -223,6 +237,7 @@ type Command = (
     | EndWithdrawal
     | BookCancellation
     | BookCorrection
+    | BookBalancingRequest
     | CloseGate
     | ExpireOrders
     | SettleInterval

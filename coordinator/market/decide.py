@@ -6,9 +6,11 @@ It never changes the state and never raises for a user's mistake. Orders are jud
 
 from __future__ import annotations
 
+from .balancing import book_balancing
 from .closing import close_gate
 from .commands import (
     AdmitMember,
+    BookBalancingRequest,
     BookCancellation,
     BookCorrection,
     BookRequest,
@@ -97,6 +99,8 @@ def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: 
             return end_withdrawal(state, command)
         case BookCancellation():
             return book_cancellation(state, command)
+        case BookBalancingRequest():
+            return book_balancing(state, command)
         case ConfirmSettlement():
             return _confirm(state, command)
         case HaltTrading():

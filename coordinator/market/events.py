@@ -176,6 +176,37 @@ class IntervalCorrected:
 
 
 @dataclass(frozen=True, slots=True)
+class BalancingRequested:
+    """The grid's operator asks to relieve a node; ``load_w`` was last reported for it (``None``: nothing was)."""
+
+    node_id: int
+    request_id: int
+    overload_w: int
+    stability: int
+    load_w: int | None
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalancingAnswered:
+    """A request is answered with what the node's load has fallen by since, as the ``reason`` says."""
+
+    node_id: int
+    request_id: int
+    relieved_w: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BalancingForgotten:
+    """A request will never be answered, for this ``reason``."""
+
+    node_id: int
+    request_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettledTrade:
     """What one trade became after metering."""
 
@@ -286,6 +317,9 @@ type Event = (
     | WithdrawalEnded
     | IntervalCancelled
     | IntervalCorrected
+    | BalancingRequested
+    | BalancingAnswered
+    | BalancingForgotten
     | IntervalSettled
     | IntervalResettled
     | SettlementConfirmed

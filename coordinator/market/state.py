@@ -16,6 +16,7 @@ from ..protocol.chain_messages import Withdrawal
 from ..protocol.messages import Order, Side
 from .book import Book
 from .events import (
+    BalancingRequested,
     CloseReason,
     GateClosed,
     MeterRegistered,
@@ -216,7 +217,9 @@ class MarketState:
     """All that ``decide`` may look at.
 
     ``requests`` are the accounts with one. ``credited`` never forgets: after a deep rollback of the chain the
-    observer tells old deposits again, and a forgotten one would be money out of nothing.
+    observer tells old deposits again, and a forgotten one would be money out of nothing. ``balancing`` are the
+    grid's open requests by node and number, oldest first, ``balancing_seen`` each node's latest number, and
+    ``grid_load_w`` is the load that was decided to be reported last.
     """
 
     rules: MarketRules
@@ -231,6 +234,9 @@ class MarketState:
     withdrawals: int = 0
     requests: dict[str, None] = field(default_factory=dict)
     credited: dict[str, None] = field(default_factory=dict)
+    balancing: dict[tuple[int, int], BalancingRequested] = field(default_factory=dict)
+    balancing_seen: dict[int, int] = field(default_factory=dict)
+    grid_load_w: int | None = None
     expiries: list[tuple[int, int, bytes]] = field(default_factory=list)
 
 
@@ -255,6 +261,9 @@ def _encoded(state: MarketState) -> dict[str, object]:
         "counts": [state.orders_placed, state.trades_made, state.withdrawals],
         "requests": list(state.requests),
         "credited": list(state.credited),
+        "balancing": [repr(request) for request in state.balancing.values()],
+        "balancing_seen": sorted(state.balancing_seen.items()),
+        "grid_load_w": state.grid_load_w,
     }
 
 

@@ -81,7 +81,7 @@ def statements(terms: StatementTerms, settlement: Settlement) -> tuple[bytes, tu
 
 
 def readings_root(evidence: Iterable[MeterEvidence], domain: Domain) -> bytes:
-    """Return the root over the signed registers used: opening, then closing, by rising device id."""
+    """Return the root over the readings used and their signatures: opening, then closing, by rising device id."""
     return merkle_root(_reading_leaves(_ordered(evidence), domain))
 
 
@@ -90,8 +90,8 @@ def _ordered(evidence: Iterable[MeterEvidence]) -> list[MeterEvidence]:
 
 
 def _reading_leaves(ordered: Iterable[MeterEvidence], domain: Domain) -> list[bytes]:
-    ends = [end.reading for meter in ordered for end in (meter.opening, meter.closing)]
-    return [reading_leaf(reading.digest(domain)) for reading in ends]
+    ends = [end for meter in ordered for end in (meter.opening, meter.closing)]
+    return [reading_leaf(end.reading.digest(domain), end.signature) for end in ends]
 
 
 @dataclass(frozen=True, slots=True)

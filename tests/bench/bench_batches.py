@@ -96,7 +96,7 @@ async def measure() -> tuple[list[Cost], int]:
                     await street.send(LEDGER.encode("depositFor", home.address, 1_000_000))
                 await street.settle(1, own)
                 costs.append(await street.settle(2, own))
-            currency = contract("DemoCurrency").encode("transfer", own[1].address, 1)
+            currency = contract("DemoCurrency").encode("transfer", AccountKey.generate().address, 1)
             transfers = [await street.send(currency, street.deployment.addresses.currency) for _ in range(2)]
             return costs, transfers[-1][1]
 

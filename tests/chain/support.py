@@ -40,7 +40,7 @@ from coordinator.settlement.rows import Row, SignedOrder, pack_rows
 
 MARKET = "neighbourhood"
 INTERVAL_S = 900
-FAST = SenderSettings(retry_s=0.05, attempts_max=3, idle_s=0.1, repeat_s=0.3)
+FAST = SenderSettings(retry_s=0.05, wait_longest_s=0.2, attempts_max=3, idle_s=0.1, repeat_s=0.3)
 FAST_OBSERVER = ObserverSettings(poll_s=0.05, grace_s=0.5, columns_every_s=0.1)
 
 
@@ -58,8 +58,8 @@ class MemoryOutbox:
         self.effects[key] = Effect(key, kind, payload)
         self._changed.set()
 
-    async def pending(self, limit: int) -> Sequence[Effect]:
-        return [e for e in self.effects.values() if e.state in ("pending", "sent")][:limit]
+    async def pending(self, limit: int, *, but: str | None = None) -> Sequence[Effect]:
+        return [e for e in self.effects.values() if e.state in ("pending", "sent") and e.kind != but][:limit]
 
     async def signed_since(self, nonce: int) -> Sequence[Effect]:
         signed = [e for e in self.effects.values() if e.nonce is not None and e.nonce >= nonce]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,11 +108,119 @@ async def test_other_terms_operator_or_folder_are_refused(rpc: Rpc, operator: Ac
         await ensure_deployed(rpc, AccountKey.generate(), tmp_path, WANTED, 0)
 
 
-async def test_damaged_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "deployment.json").write_text('{"chain_id": 1}', "ascii")
-    (tmp_path / "deployment.transactions.json").write_text("[]", "ascii")
-    with pytest.raises(DeploymentError, match=r"deployment\.json is damaged"):
+KEPT = ("deployment.json", "deployment.transactions.json")
+
+
+def kept_files(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in KEPT if (folder / name).is_file()}
+
+
+@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("harm", ["truncated", "empty", "null", "folder", "link", "latin", "deep"])
+async def test_a_file_that_cannot_be_read_is_no_missing_deployment(
+    name: str, harm: str, rpc: Rpc, operator: AccountKey, tmp_path: Path
+) -> None:
+    made = await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+    file = tmp_path / name
+    content = file.read_bytes()
+    if harm in {"folder", "link"}:
+        file.unlink()
+    if harm == "folder":
+        file.mkdir()
+    elif harm == "link":
+        file.symlink_to(tmp_path / "gone")
+    else:
+        file.write_bytes(
+            {"truncated": content[:-9], "empty": b"", "null": b"null", "latin": b"\xff", "deep": b"[" * 10**6}[harm]
+        )
+    before = kept_files(tmp_path)
+    with pytest.raises(DeploymentError, match=rf"{file} is damaged \(.*\); restore it from your backup"):
+        await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+    assert kept_files(tmp_path) == before
+    assert quantity(await rpc.call("eth_getTransactionCount", operator.address, "latest")) == made.next_nonce
+
+
+async def test_a_description_without_its_transactions_is_refused_and_the_other_way_round_begun_anew(
+    rpc: Rpc, operator: AccountKey, tmp_path: Path
+) -> None:
+    await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+    described, transactions = (tmp_path / name for name in KEPT)
+    content = transactions.read_bytes()
+    transactions.unlink()
+    with pytest.raises(DeploymentError, match=rf"{transactions} is missing beside {described}.*from your backup"):
+        await ensure_deployed(rpc, operator, tmp_path, WANTED, 0)
+    transactions.write_bytes(content)
+    described.unlink()
+    assert load_deployment(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"chain_id": "31337"}, "chain_id: expected an integer, was '31337'"),
+        ({"chain_id": 0}, "chain_id: expected at least 1, was 0"),
+        ({"block_number": None}, "block_number: expected an integer, was None"),
+        ({"genesis": -1}, "genesis: expected at least 0, was -1"),
+        ({"operator": "0x12"}, "operator: expected 0x and 40 hex digits"),
+        ({"rpc_url": 5}, "rpc_url: expected text"),
+        ({"addresses": []}, "addresses: expected an object"),
+        ({"addresses": {"ledger": "0x12"}}, "authority: expected 0x and 40 hex digits"),
+        ({"interval_s": True}, "interval_s: expected an integer, was True"),
+        ({"market": None}, "market: expected text, was None"),
+        ({"currency": 7}, "currency: expected text or null, was 7"),
+        ({"currency": "0xg"}, "currency: expected 0x and 40 hex digits"),
+        ({"batch_rules": 1}, "batch_rules: expected true or false, was 1"),
+    ],
+)
+async def test_a_damaged_description_is_named(
+    changed: dict[str, Any], sentence: str, rpc: Rpc, operator: AccountKey, tmp_path: Path
+) -> None:
+    await deploy(rpc, operator, tmp_path)
+    damage(tmp_path / KEPT[0], lambda values: values | changed)
+    with pytest.raises(DeploymentError) as told:
         load_deployment(tmp_path)
+    assert str(told.value).startswith(f"{tmp_path / KEPT[0]} is damaged ({sentence}")
+
+
+async def test_an_address_that_no_transaction_makes_is_named(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:
+    await deploy(rpc, operator, tmp_path)
+    damage(tmp_path / KEPT[0], lambda values: values | {"addresses": values["addresses"] | {"grid": "0x" + "12" * 20}})
+    with pytest.raises(DeploymentError, match="the addresses are not those of the contracts that its transactions"):
+        load_deployment(tmp_path)
+    damage(tmp_path / KEPT[0], lambda values: [values])
+    with pytest.raises(DeploymentError, match="description: expected an object"):
+        load_deployment(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (lambda raws: [], "there are no transactions in it"),
+        (lambda raws: {}, "transactions: expected a list"),
+        (lambda raws: [*raws, 5], "transactions: expected an object, was 5"),
+        (lambda raws: [raws[0] | {"nonce": "x"}, *raws[1:]], "nonce: expected an integer, was 'x'"),
+        (lambda raws: [raws[0] | {"nonce": -1}, *raws[1:]], "nonce: expected at least 0, was -1"),
+        (lambda raws: [raws[0] | {"raw": "0xg"}, *raws[1:]], "a transaction cannot be read: non-hexadecimal"),
+        (lambda raws: [raws[0] | {"raw": None}, *raws[1:]], "raw: expected text, was None"),
+        (lambda raws: [*raws[:2], *raws[3:]], "the transactions' nonces do not follow one another"),
+        (lambda raws: [raws[1], raws[0], *raws[2:]], "the transactions' nonces do not follow one another"),
+        (lambda raws: [raws[0] | {"raw": raws[1]["raw"]}, *raws[1:]], "the transaction with nonce 0 is not the one"),
+    ],
+    ids=["none", "no list", "no object", "nonce", "negative", "hex", "raw", "gap", "order", "hash"],
+)
+async def test_damaged_transactions_are_named(
+    harm: Callable[[Any], Any], sentence: str, rpc: Rpc, operator: AccountKey, tmp_path: Path
+) -> None:
+    await deploy(rpc, operator, tmp_path)
+    damage(tmp_path / KEPT[1], harm)
+    with pytest.raises(DeploymentError) as told:
+        load_deployment(tmp_path)
+    assert f"{KEPT[1]} is damaged (" in str(told.value)
+    assert sentence in str(told.value)
+
+
+def damage(file: Path, harm: Callable[[Any], Any]) -> None:
+    file.write_text(json.dumps(harm(json.loads(file.read_text("utf-8")))), "utf-8")
 
 
 async def test_used_nonces_without_contracts_are_explained(rpc: Rpc, operator: AccountKey, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from eth_abi.abi import encode
 
 from coordinator.chain.abi import contract
 from coordinator.chain.contracts import hexed
-from coordinator.chain.feeds import FeedPrice, feed_id, read_feeds
+from coordinator.chain.feeds import FeedPrice, FeedReader, feed_id, read_feeds
 from coordinator.chain.rpc import Rpc, RpcError, quantity
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey
+from tests.edge.support import HandClock
 
 NOBODY = "0x" + "00" * 20
 EURO, ETHER, SEQUENCER = ("0x" + f"{n:02x}" * 20 for n in (0xE1, 0xE2, 0x5E))
@@ -166,6 +167,35 @@ async def test_a_node_that_is_behind_keeps_no_price_young(market: Market) -> Non
 async def test_a_clock_behind_the_node_gives_no_negative_age(market: Market) -> None:
     (price,) = await read_feeds(market.rpc, market.address, ["EUR/USD"], 0)
     assert (price.value_micro, price.age_s) == (1_082_500, 0)
+
+
+async def test_a_reader_logs_each_change_once_as_ages_grow(market: Market, caplog: pytest.LogCaptureFixture) -> None:
+    clock = HandClock(await market.now())
+    reader = FeedReader(market.rpc.url, market.address, ["EUR/USD", "XYZ/USD"], clock)
+
+    async def shown(words: str) -> FeedPrice:
+        async with asyncio.timeout(10):
+            while words not in str(reader.price("EUR/USD")):  # noqa: ASYNC110 - another task's doing
+                await asyncio.sleep(0.01)
+        return reader.price("EUR/USD")
+
+    assert [price.refused for price in reader.prices()] == ["not read yet"] * 2
+    reading = asyncio.create_task(reader.run())
+    at = (await shown("value_micro=1082500")).updated_at
+    assert at is not None
+    clock.at = at + 50
+    assert reader.price("EUR/USD").age_s == 50, "though nothing was read since"
+    for age_s in (HEARTBEAT_S + 120, HEARTBEAT_S + 180):
+        clock.at = at + age_s
+        assert (await shown(f"refused='{age_s} s old")).value_micro is None
+    assert caplog.text.count("price feeds: EUR/USD: ") == 1
+    assert caplog.text.count("price feeds: XYZ/USD: FeedUnknown(") == 1
+    clock.at = at + HEARTBEAT_S
+    reading.cancel()
+    reading = asyncio.create_task(reader.run())
+    await shown("value_micro=1082500")
+    assert caplog.text.count("price feeds: EUR/USD: ") == 1
+    reading.cancel()
 
 
 async def test_an_address_that_is_no_price_feeds_is_told(market: Market) -> None:

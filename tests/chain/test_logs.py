@@ -11,10 +11,10 @@ from coordinator.chain.abi import contract
 from coordinator.chain.batch import ROW_LENGTH, Row, Totals, changes, totals, unpack
 from coordinator.chain.contracts import hexed
 from coordinator.chain.logs import corrected_accounts, ledger_logs
-from coordinator.chain.ports import CorrectedAccount
+from coordinator.chain.ports import CorrectedAccount, Deposited, LoadBalancingTriggered
 from coordinator.protocol.keccak import keccak256
 
-LEDGER = "0x" + "1e" * 20
+LEDGER, GRID = "0x" + "1e" * 20, "0x" + "9d" * 20
 ANN, BEN = "0x" + "aa" * 20, "0x" + "bb" * 20
 CORRECTION = [(ANN, -40, 7, 0, 10, b"\1" * 32, b"\2" * 32), (BEN, 30, -7, 0, 0, bytes(32), bytes(32))]
 ROW_TYPE = "(address,int64,int64,uint48,uint48,bytes32,bytes32)[]"
@@ -88,3 +88,20 @@ def test_sums_of_rows_have_fees_and_signs() -> None:
 def test_logs_of_others_are_passed_over() -> None:
     log = {"address": LEDGER, "transactionHash": "0x1", "blockNumber": "0x2", "data": "0x"}
     assert ledger_logs(LEDGER, [log | {"topics": []}, log | {"topics": ["0x" + "12" * 32]}]) == []
+
+
+def told(place: str, name: str, event: str, indexed: list[bytes], *plain: int) -> dict[str, Any]:
+    """Return a log as a node tells it, in the transaction 0x1."""
+    topics = [contract(name).topic(event), *map(hexed, indexed)]
+    body = b"".join(value.to_bytes(32, "big") for value in plain)
+    return {"address": place, "transactionHash": "0x1", "blockNumber": "0x2", "topics": topics, "data": hexed(body)}
+
+
+def test_the_grids_logs_are_read_and_do_not_count_among_the_others() -> None:
+    numbers = [(7).to_bytes(32, "big"), (3).to_bytes(32, "big")]
+    trigger = told(GRID, "GridManagement", "LoadBalancingTriggered", numbers, 500, 20_000)
+    accounts = [bytes(12) + bytes.fromhex(account[2:]) for account in (ANN, BEN)]
+    deposit = told(LEDGER, "EnergyLedger", "Deposited", accounts, 5)
+    expected = LoadBalancingTriggered(7, 3, 500, 20_000, "0x1", 2, "0x1:grid:0")
+    assert ledger_logs(LEDGER, [trigger, deposit], GRID) == [expected, Deposited(ANN, 5, "0x1:0", "0x1", 2)]
+    assert ledger_logs(LEDGER, [trigger]) == []

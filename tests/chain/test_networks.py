@@ -102,6 +102,26 @@ def test_admin_and_guardian_are_named_where_money_is_real(name: str) -> None:
         make_plan(BASE, OPERATOR, 0, ABROAD.terms, replace(HOLDERS, **{name: None}), 0)
 
 
+def holding(holders: Holders, name: str, account: str) -> Holders:
+    changed: dict[str, Any] = {name: account}
+    return replace(holders, **changed)
+
+
+@pytest.mark.parametrize("name", ["admin", "guardian", "oracle", "grid", "compliance"])
+def test_nobody_holds_no_role_where_money_is_real(name: str) -> None:
+    with pytest.raises(DeploymentError, match=f"contracts.{name}: nobody has the key of the zero address: on base"):
+        make_plan(BASE, OPERATOR, 0, ABROAD.terms, holding(HOLDERS, name, ZERO_ADDRESS), 0)
+
+
+@pytest.mark.parametrize("name", ["admin", "guardian"])
+@pytest.mark.parametrize("spelt", [OPERATOR, OPERATOR.upper().replace("X", "x")])
+def test_the_operator_is_no_admin_or_guardian_where_money_is_real(name: str, spelt: str) -> None:
+    with pytest.raises(DeploymentError, match=rf"contracts.{name}: on base .*the operator's \({OPERATOR}\) must not"):
+        make_plan(BASE, OPERATOR, 0, ABROAD.terms, holding(HOLDERS, name, spelt), 0)
+    local = make_plan(network_of(31337), OPERATOR, 0, TERMS, holding(Holders(), name, spelt), 0)
+    assert local.steps
+
+
 def test_a_holder_of_the_grid_role_comes_beside_the_operator() -> None:
     plan = make_plan(BASE, OPERATOR, 0, ABROAD.terms, replace(HOLDERS, grid=COMMUNITY, compliance_delay_s=7), 0)
     members = members_of(plan.holders, BASE, OPERATOR, plan.addresses)

@@ -22,6 +22,7 @@ from coordinator.chain.ports import (
     FeesCollected,
     IntervalCancelled,
     IntervalCorrected,
+    LoadBalancingTriggered,
     MandateRevoked,
     MandateSet,
     Mismatch,
@@ -33,7 +34,7 @@ from coordinator.chain.transactions import Call, Fees, created_address, sign
 from coordinator.protocol.chain_messages import Correction, Withdrawal
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey
-from tests.chain.conftest import TERMS, WANTED, deploy
+from tests.chain.conftest import TERMS, WANTED, deploy, transact
 from tests.chain.support import FAST_OBSERVER, INTERVAL_S, MARKET, Community, Home, compact, events_of, until
 
 
@@ -155,13 +156,14 @@ async def test_fees_go_from_the_batches_to_the_fee_account(rpc: Rpc, operator: A
 async def correct(rpc: Rpc, community: Community, operator: AccountKey, gains: Home, loses: Home) -> None:
     """Take 40 Wh and 7 micro from one home, of which another gets 30 Wh and the money; 10 Wh are burned."""
     (start,) = community.batches
-    message = Correction(loses.address, MARKET, start, 1, -40, -7)
+    readings_root, receipts_root = b"\x44" * 32, b"\x55" * 32
+    message = Correction(loses.address, MARKET, start, 1, -40, -7, receipts_root)
     signature = compact(loses.account, message.digest(community.domain))
     rows = [
         (gains.address, 30, 7, 0, 0, bytes(32), bytes(32)),
         (loses.address, -40, -7, 0, 10, signature[:32], signature[32:]),
     ]
-    roots = b"\x44" * 32, b"\x55" * 32
+    roots = readings_root, receipts_root
     await on_ledger(rpc, community, operator, "correctInterval", start, 1, *roots, sorted(rows))
 
 
@@ -241,6 +243,23 @@ async def test_what_changes_no_column_is_told_and_no_mismatch(
     assert (*told, given.energy_per_interval_max_wh, given.buy_limit_max, given.sell_limit_min) == mandate
     (revoked,) = events_of(MandateRevoked, community.events)
     assert revoked.valid_until == await timestamp_of(rpc, revoked.block_number) + 1
+    assert not mismatches(community)
+
+
+async def test_the_grids_request_is_told_and_no_mismatch(
+    rpc: Rpc, settled: tuple[Community, Home, Home], operator: AccountKey, tmp_path: Path
+) -> None:
+    community, grid = settled[0], contract("GridManagement")
+    place = community.deployment.addresses.grid
+    async with community.observing(tmp_path / "observer.json") as observer:
+        await transact(rpc, operator.address, place, grid.encode("updateGridMetrics", 7, 12_500, 12_000))
+        for _ in range(2):
+            await transact(rpc, operator.address, place, grid.encode("triggerLoadBalancing", 7))
+        await until(lambda: len(events_of(LoadBalancingTriggered, community.events)) == 2)
+        await until(lambda: observer.status.agreed_block == observer.status.block_number)
+    asked = events_of(LoadBalancingTriggered, community.events)
+    assert [(a.node_id, a.request_id, a.overload_w, a.stability) for a in asked] == [(7, 1, 500, 0), (7, 2, 500, 0)]
+    assert [a.reference for a in asked] == [f"{a.transaction}:grid:0" for a in asked]
     assert not mismatches(community)
 
 

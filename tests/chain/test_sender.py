@@ -19,7 +19,7 @@ from coordinator.chain.rpc import Rpc, data, quantity
 from coordinator.chain.sender import Sender
 from coordinator.chain.transactions import Call, Fees, sign
 from coordinator.protocol.keys import AccountKey
-from tests.chain.conftest import deploy
+from tests.chain.conftest import deploy, transact
 from tests.chain.support import FAST, Community, Home, MemoryOutbox, until
 
 
@@ -66,6 +66,34 @@ async def test_each_kind_of_effect_reaches_its_contract(rpc: Rpc, community: Com
         values = contract(name).result(view, data(await rpc.call("eth_call", call, "latest")))
         assert values is not None
         assert expected in values[0]
+
+
+async def test_an_answer_to_the_grid_is_given_once_and_a_refused_one_is_not_tried_again(
+    rpc: Rpc, community: Community, operator: AccountKey
+) -> None:
+    grid, place = contract("GridManagement"), community.deployment.addresses.grid
+    for calldata in (grid.encode("updateGridMetrics", 7, 1, 2), grid.encode("triggerLoadBalancing", 7)):
+        await transact(rpc, operator.address, place, calldata)
+    answer = {"node_id": 7, "request_id": 1, "relieved_w": 300}
+    community.outbox.add("balancing:7:1", "answer_balancing", answer)
+    async with community.sending(operator):
+        await until(lambda: all_done(community))
+        community.outbox.add("again", "answer_balancing", answer)
+        community.outbox.add("unknown", "answer_balancing", answer | {"request_id": 2})
+        await until(lambda: set(community.outbox.errors) == {"again", "unknown"})
+    assert {key: effect.attempts for key, effect in community.outbox.effects.items()} == {
+        "balancing:7:1": 0,
+        "again": 1,
+        "unknown": 1,
+    }
+    assert community.outbox.states() == {"balancing:7:1": "done", "again": "failed", "unknown": "failed"}
+    assert community.failed == [
+        ("again", "RequestAlreadyAnswered(nodeId=7, requestId=1)"),
+        ("unknown", "RequestUnknown(nodeId=7, requestId=2)"),
+    ]
+    wanted = {"address": place, "fromBlock": "0x0", "topics": [grid.topic("LoadBalancingAnswered")]}
+    (log,) = await rpc.call("eth_getLogs", wanted)
+    assert grid.log("LoadBalancingAnswered", log) == {"nodeId": 7, "requestId": 1, "relievedW": 300}
 
 
 async def test_many_effects_are_in_flight_at_once_in_nonce_order(

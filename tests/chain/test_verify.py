@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from coordinator.chain.deployment import Deployment, ensure_deployed
 from coordinator.chain.networks import network_of
 from coordinator.chain.plan import PLACES, Holders
 from coordinator.chain.rpc import Rpc, RpcError, data
-from coordinator.chain.verify import verify_deployment
+from coordinator.chain.verify import read_condition, verify_deployment
 from coordinator.protocol.keys import AccountKey
 from tests.chain.conftest import WANTED, transact
 
@@ -75,6 +76,33 @@ async def test_other_wiring_is_found(rpc: Rpc, made: Deployment, act: Act) -> No
         f"EnergyLedger.settler() is {STRANGER}, should be {made.operator}",
         "EnergyLedger.batchRules() is True, should be False",
     ]
+
+
+async def test_an_escrow_that_is_not_exempt_is_found(rpc: Rpc, made: Deployment, act: Act) -> None:
+    await act(made.operator, "Compliance", "setExempt", made.addresses.trading, False)
+    await act(made.operator, "Compliance", "setListed", made.addresses.trading, True)
+    await act(made.operator, "Compliance", "setBlocked", made.addresses.trading, True, True)
+    assert await differences(rpc, made) == ["Compliance.memberOf(P2PTrading).exempt is False, should be True"]
+
+
+async def test_pause_and_bond_are_told_and_only_a_local_bond_is_a_difference(
+    rpc: Rpc, made: Deployment, act: Act
+) -> None:
+    bonded = ["EnergyLedger.paused() is False", "ReadingDisputes.isBonded(settler) is True"]
+    assert await read_condition(rpc, made) == bonded
+    await act(made.operator, "EnergyLedger", "setPaused", True)
+    amount = 4 * made.terms.bounty_micro
+    await act(made.operator, "ReadingDisputes", "requestBondWithdrawal", amount)
+    await rpc.call("evm_increaseTime", hex(made.terms.bond_delay_s))
+    await rpc.call("evm_mine")
+    await act(made.operator, "ReadingDisputes", "withdrawBond", made.operator)
+    paused, unbonded = await read_condition(rpc, made)
+    assert paused == "EnergyLedger.paused() is True"
+    assert unbonded.startswith("ReadingDisputes.isBonded(settler) is False: ")
+    assert await differences(rpc, made) == ["ReadingDisputes.isBonded(settler) is False, should be True"]
+    public = replace(LOCAL, kind="layer-1")
+    holders = Holders(admin=STRANGER, guardian=STRANGER)
+    assert not any("Bonded" in finding for finding in await verify_deployment(rpc, made, public, holders))
 
 
 async def test_a_stranger_with_a_role_is_found(rpc: Rpc, made: Deployment, act: Act) -> None:

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from pydantic import TypeAdapter
 
 from coordinator.app import market_rules
+from coordinator.chain.feeds import FeedPrice
 from coordinator.chain.keys import sign_compact
 from coordinator.config import Config, HttpConfig, MarketConfig
 from coordinator.edge.answers import HealthAnswer
@@ -41,7 +42,7 @@ from coordinator.protocol.messages import (
     Side,
 )
 from coordinator.protocol.typed_data import Domain
-from coordinator.views import LedgerViews
+from coordinator.views import LedgerViews, feed_answers
 
 NOON = 1_800_000_000
 DELIVERY = NOON + 900
@@ -61,6 +62,10 @@ CONFIG = Config(
         orders_per_account_interval_max=20,
     )
 )
+FEEDS = [
+    FeedPrice("EUR/USD", 1_082_500, NOON - 40, 40, None),
+    FeedPrice("XAU/USD", None, None, None, "FeedUnknown(id=0x00)"),
+]
 _ADDRESSES = ("ledger", "token", "registry", "grid", "trading", "currency_token")
 
 
@@ -272,6 +277,7 @@ def _services(config: Config, clock: HandClock, ledger: Ledger, signatures: Sign
             "contracts": [{"name": "EnergyLedger", "address": DOMAIN.ledger, "abi": f"{API}/contracts/EnergyLedger"}],
         },
         interface=lambda name: [{"type": "function", "name": name}],
+        feeds=lambda: feed_answers(FEEDS),
     )
 
 

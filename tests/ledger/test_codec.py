@@ -38,6 +38,7 @@ COMMANDS: list[Command] = [
     c.Withdraw(WITHDRAWAL, HASH, bytes(64)),
     c.EndWithdrawal(ACCOUNT, 1, "why", 7),
     c.BookCancellation(ACCOUNT, 60, "0x2:2"),
+    c.BookBalancingRequest(2**63 - 1, 2**32 - 1, 2**64 - 1, 10**6, "0x2:grid:0"),
     c.CloseGate(60),
     c.SettleInterval(60, (c.MeteredEnergy(ACCOUNT, 1, 2, True),), HASH),
     c.ExcludeFromSettlement(60, ACCOUNT, "cancelled"),
@@ -62,6 +63,10 @@ EVENTS: list[Event] = [
     e.WithdrawalEnded(ACCOUNT, 1, 2, None),
     e.WithdrawalEnded(ACCOUNT, 1, 2, "why"),
     e.IntervalCancelled(ACCOUNT, 60, "0x2:2"),
+    e.BalancingRequested(1, 2, 3, 4, None, "0x2:grid:0"),
+    e.BalancingRequested(2**63 - 1, 2**32 - 1, 2**64 - 1, 10**6, 5, "0x2:grid:0"),
+    e.BalancingAnswered(1, 2, 3, "why"),
+    e.BalancingForgotten(1, 2, "why"),
     e.IntervalSettled(
         60,
         (c.MeteredEnergy(ACCOUNT, 1, 2, False),),

@@ -40,6 +40,17 @@ def test_a_body_that_was_changed_has_no_proof() -> None:
     assert "the proof does not lead to the batch's receipts root" in verify_receipt(forged)
 
 
+def test_a_readings_leaf_holds_its_signature() -> None:
+    """A settler that invents a reading cannot show its members another signature than its tree holds."""
+    forged, opening = envelope(), _readings(meter_key("ann"))[0]
+    leaves = [reading_leaf(opening.digest(DOMAIN), bytes(64)), *READING_LEAVES[1:]]
+    header = SettlementHeader(START, 0, bytes(32), merkle_root(leaves), bytes.fromhex(forged["receipts_root"][2:]))
+    forged["settlement"] = signed(header)
+    (finding, *_) = verify_receipt(forged)
+    assert "the opening reading" in finding
+    assert "not among the settlement's readings" in finding
+
+
 def numbers(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of every integer in the body that is not a mere name."""
     if isinstance(node, dict):
@@ -359,7 +370,13 @@ def _signed(reading: Reading, proof: list[bytes], meter: MeterKey) -> dict[str, 
     }
 
 
-READING_LEAVES = [reading_leaf(r.digest(DOMAIN)) for r in _readings(meter_key("ann"))] + [leaf_hash("x", b"3")]
+def _reading_leaf(reading: Reading, meter: MeterKey) -> bytes:
+    digest = reading.digest(DOMAIN)
+    return reading_leaf(digest, meter.sign(digest))
+
+
+ANNS_METER = meter_key("ann")
+READING_LEAVES = [*(_reading_leaf(reading, ANNS_METER) for reading in _readings(ANNS_METER)), leaf_hash("x", b"3")]
 READINGS_ROOT = merkle_root(READING_LEAVES)
 
 JUNK = st.recursive(

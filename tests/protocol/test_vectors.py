@@ -12,8 +12,10 @@ from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
 from coordinator.protocol.chain_messages import Correction, Mandate, SettlementHeader, Withdrawal
+from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import verify_account, verify_meter
 from coordinator.protocol.messages import Cancel, Message, Order, Reading
+from coordinator.protocol.receipts import reading_leaf
 from coordinator.protocol.typed_data import StructType
 
 from .vectors import DOMAIN, PATH, build
@@ -63,6 +65,14 @@ def test_eth_account_hashes_the_same_cancel_and_reading() -> None:
         reading = Reading.from_wire(case["message"])
         assert oracle_digest(reading).hex() == case["digest"][2:]
         assert reading.to_wire() == case["message"]
+
+
+def test_readings_leaves_are_hashed_three_times_with_tag_digest_and_signature() -> None:
+    for case in VECTORS["readings"]:
+        digest, signature = (bytes.fromhex(case[name][2:]) for name in ("digest", "signature"))
+        tagged = keccak256(keccak256(b"energy-trade/reading/2") + digest + signature)
+        assert keccak256(tagged).hex() == case["leaf"][2:]
+        assert reading_leaf(digest, signature) == keccak256(tagged)
 
 
 @pytest.mark.parametrize("name", CHAIN)

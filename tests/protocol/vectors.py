@@ -26,6 +26,7 @@ from coordinator.protocol.messages import (
     Side,
     TimeInForce,
 )
+from coordinator.protocol.receipts import reading_leaf
 from coordinator.protocol.recovery import compact
 from coordinator.protocol.typed_data import Domain
 
@@ -139,8 +140,8 @@ def _mandates() -> list[Message]:
 def _corrections() -> list[Message]:
     ann, ben = account_key("ann").address, account_key("ben").address
     return [
-        Correction(ann, MARKET, 1_800_000_000, 1, -40, 0),
-        Correction(ben, MARKET, 1_800_000_900, 255, 0, -2_500_000),
+        Correction(ann, MARKET, 1_800_000_000, 1, -40, 0, keccak256(b"corrected receipts")),
+        Correction(ben, MARKET, 1_800_000_900, 255, 0, -2_500_000, bytes(32)),
     ]
 
 
@@ -195,11 +196,13 @@ def _registration() -> dict[str, Any]:
 
 def _reading(reading: Reading) -> dict[str, Any]:
     digest = reading.digest(DOMAIN)
+    signature = meter_key("ann").sign(digest)
     return {
         "type": reading.TYPE.type_string(),
         "message": reading.to_wire(),
         "digest": _hex(digest),
-        "signature": _hex(meter_key("ann").sign(digest)),
+        "signature": _hex(signature),
+        "leaf": _hex(reading_leaf(digest, signature)),
         "public_key": _hex(meter_key("ann").public_key),
     }
 

@@ -199,6 +199,15 @@ def test_readings_root_needs_every_reading() -> None:
     assert readings_root(community.evidence[1:], DOMAIN) != whole
 
 
+def test_readings_root_holds_the_meters_signatures() -> None:
+    """Else a settler could put readings there that no meter has signed, and nobody could show it."""
+    community = _street()
+    whole = readings_root(community.evidence, DOMAIN)
+    first, *others = community.evidence
+    unsigned = replace(first, closing=replace(first.closing, signature=bytes(64)))
+    assert readings_root([unsigned, *others], DOMAIN) != whole
+
+
 def _street() -> Community:
     community = Community(DELIVERY)
     anna, bert, cleo = homes("anna", "bert", "cleo")

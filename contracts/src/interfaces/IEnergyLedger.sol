@@ -59,7 +59,7 @@ interface IEnergyLedger {
     /// @param delegate the key's address
     /// @param validFrom first delivery start that it covers
     /// @param validUntil first delivery start that it covers no more
-    /// @param energyPerIntervalMaxWh most that the account's mandated orders trade in one interval
+    /// @param energyPerIntervalMaxWh most that the key's orders trade in one interval
     /// @param buyLimitMax highest limit of a purchase, 1e-6 currency per kWh
     /// @param sellLimitMin lowest limit of a sale, 1e-6 currency per kWh
     struct Mandate {
@@ -146,9 +146,7 @@ interface IEnergyLedger {
     );
 
     /// @notice A mandate covers no delivery that starts at `validUntil` or later
-    event MandateRevoked(
-        address indexed account, address indexed delegate, uint256 validUntil
-    );
+    event MandateRevoked(address indexed account, address indexed delegate, uint256 validUntil);
 
     /// @notice What an account may not do changed, see `AccountWord`
     event AccountFlagsSet(address indexed account, uint256 flags);
@@ -235,13 +233,9 @@ interface IEnergyLedger {
 
     /// @notice Deposit into the caller's account with a permit (ERC-2612) instead of an approval
     /// @dev A permit that somebody else used first does no harm: the allowance is there then.
-    function depositWithPermit(
-        uint256 moneyMicro,
-        uint256 deadline,
-        uint8 v,
-        bytes32 r,
-        bytes32 s
-    ) external returns (uint256 creditedMicro);
+    function depositWithPermit(uint256 moneyMicro, uint256 deadline, uint8 v, bytes32 r, bytes32 s)
+        external
+        returns (uint256 creditedMicro);
 
     /// @notice Deposit what `from` authorised (ERC-3009, `receiveWithAuthorization` to this ledger)
     /// into its own account; anyone may bring it, so that a member needs no gas
@@ -313,8 +307,9 @@ interface IEnergyLedger {
 
     /// @notice Correct an interval after late, corrected or replaced readings
     /// @dev Settler only. Orders are not used again: whose column loses has signed the loss as a
-    /// `Correction` (EIP-712), others only gain. Each account takes a revision once, and a higher one
-    /// each time. Energy nets to minted - burned, money to zero.
+    /// `Correction` (EIP-712) together with the new receipts' root, others only gain. Each account takes
+    /// a revision once, and a higher one each time. Energy nets to minted - burned, money to zero; only
+    /// in an interval that the account used is anything minted or burned, and flags count.
     function correctInterval(
         uint64 deliveryStart,
         uint8 revision,

@@ -95,6 +95,7 @@ interface IP2PTrading {
     error PaymentRefused(address recipient, uint256 amount);
     error DeliveryNotShown(uint256 tradeId);
     error DeliveryWasShown(uint256 tradeId);
+    error MeterNotFollowed(uint256 tradeId);
     error RefundTooEarly(uint256 tradeId, uint256 refundFrom);
     error NothingKept(address account);
     error TradingPaused();
@@ -113,7 +114,8 @@ interface IP2PTrading {
         returns (uint256 orderId);
 
     /// @notice Take all that is left of an offer; the payment goes into escrow
-    /// @dev Token market: needs the buyer's allowance and no value. Native market: `paymentOf` as value.
+    /// @dev Refused while the energy token forbids the seller to send or the buyer to receive.
+    /// Token market: needs the buyer's allowance and no value. Native market: `paymentOf` as value.
     function matchOrder(uint256 orderId) external payable returns (bool);
 
     /// @notice Take a part of an offer; the payment goes into escrow
@@ -133,10 +135,13 @@ interface IP2PTrading {
     /// than one delivery interval, else from the first one read after the match that is shown here. What
     /// was counted for one trade of this market counts for no other. A meter's next key goes on for it;
     /// after a reset or a suspension the count begins anew; a revoked or suspended meter shows nothing.
+    /// A call, the match too, follows a few keys at most and starts no delivery before the last one; while
+    /// there are more, anyone's call goes on to the next ones.
     function settleTrade(uint256 tradeId) external;
 
     /// @notice Give energy and payment back when a trade was not settled in time; anyone may
-    /// @dev Not once the delivery is shown: then anyone can settle.
+    /// @dev Not once the delivery is shown: then anyone can settle. `MeterNotFollowed` while the meter
+    /// has more next keys than one call follows: call `settleTrade` first, until they are followed.
     function refundTrade(uint256 tradeId) external;
 
     /// @notice Fetch the caller's payments that could not be sent

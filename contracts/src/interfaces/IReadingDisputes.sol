@@ -10,6 +10,21 @@ pragma solidity ^0.8.37;
 ///
 /// What a meter has to keep to, so that it never contradicts itself: one pair of registers for one
 /// second, none that falls with time; lower registers only once its reset stands in the registry.
+///
+/// What a signer has to keep to: readings in its trees are signed by their meters, and nobody sells in
+/// its batches more than meters gave that the registry knows. A seller without such a meter it holds
+/// back: no reading can cover that sale, however honest it is.
+///
+/// What cannot be shown here:
+/// * That readings are missing. A proof leads to what a tree holds, not to what it lacks: a signer that
+///   leaves readings out, or invents some of a meter that the registry does not know or in a form that
+///   no call can carry (a signature of another length), escapes `disputeSettlement`. Receipts without
+///   these readings fail in their owner's hands (`verify_receipt`), but cost no bond.
+/// * Anything, by somebody who has no receipt: readings, signatures and proofs stand there only.
+/// * Wrongs of somebody without a bond. Nobody is forced to post one, and who lies more often than its
+///   bond pays loses no more than the bond.
+///
+/// A bounty goes to whoever calls first, also with evidence copied from a call that is still pending.
 interface IReadingDisputes {
     /// @notice What a signer states about a batch, signed as EIP-712 typed data in the ledger's domain:
     /// `Settlement(uint64 deliveryStart,uint32 revision,bytes32 batchHash,bytes32 readingsRoot,
@@ -36,7 +51,8 @@ interface IReadingDisputes {
     /// @notice A reading with its place in a settlement's tree
     /// @param reading packed as for `ISmartMeter.submitReading`
     /// @param signature as for `ISmartMeter.submitReading`
-    /// @param proof from the leaf keccak256(keccak256(keccak256("energy-trade/reading/1") || digest))
+    /// @param proof from the leaf keccak256(keccak256(keccak256("energy-trade/reading/2") || digest || r
+    /// || s)), r and s being the signature's first 64 bytes
     struct SettledReading {
         uint256 reading;
         bytes signature;
@@ -97,6 +113,15 @@ interface IReadingDisputes {
         uint256 producedWh
     );
 
+    /// @notice A settlement's tree holds a reading that its meter did not sign
+    event ReadingInvented(
+        address indexed signer,
+        uint64 indexed deliveryStart,
+        uint256 indexed deviceId,
+        uint32 revision,
+        uint256 reading
+    );
+
     /* ERRORS */
 
     error ConfigurationInvalid(string field);
@@ -113,6 +138,8 @@ interface IReadingDisputes {
     error SettlementNotOnLedger(address account, uint64 deliveryStart);
     error ReadingNotInSettlement(uint256 deviceId, uint256 reading);
     error ReadingNotSigned(uint256 deviceId, uint256 reading);
+    error ReadingIsSigned(uint256 deviceId, uint256 reading);
+    error MeterUnregistered(uint256 deviceId);
     error ReadingsDoNotContradict(uint256 settledReading, uint256 otherReading);
     error RowsInvalid(bytes32 rowsHash, uint256 length);
     error MeterNotOfAccount(uint256 deviceId, address account);
@@ -178,6 +205,21 @@ interface IReadingDisputes {
         bytes calldata rows,
         address account,
         MeterSpan[] calldata meters
+    ) external returns (uint256 bountyMicro);
+
+    /// @notice Show that a settlement's tree holds a reading that its meter did not sign; then the
+    /// signer forfeits
+    /// @dev Once per signer, interval and revision, `disputeSettlement` included; not by the signer. The
+    /// registry must know the key that `deviceId` is the hash of: that key had to sign. Whether the key
+    /// still counts is not asked, so that no rotation, revocation or suspension makes a true reading an
+    /// invented one. Nor is it asked whether the batch was settled: no honest signer signs such a tree.
+    /// @param settlement signed by somebody with a bond
+    /// @param settled the reading in its tree, with the signature that stands there
+    /// @return bountyMicro what the caller got
+    function disputeReading(
+        Settlement calldata settlement,
+        uint256 deviceId,
+        SettledReading calldata settled
     ) external returns (uint256 bountyMicro);
 
     /* VIEWS */

@@ -184,7 +184,7 @@ interface ISmartMeter {
     /// @notice A meter's public key
     function keyOf(uint256 deviceId) external view returns (bytes32 x, bytes32 y);
 
-    /// @notice The account's meter that got its key last and is not revoked; 0 for none
+    /// @notice The account's meter that got its key last; 0 for none, and while that one is revoked or suspended
     function deviceOf(address account) external view returns (uint256 deviceId);
 
     /// @notice How many meters were ever registered for the account; other keys of them do not count

@@ -210,6 +210,10 @@ abstract contract Accounts is IEnergyLedger, EIP712, AccessManaged {
         );
     }
 
+    function _flagsOf(address account) internal view returns (uint256) {
+        return _words[account].flags();
+    }
+
     function _setFlags(address account, uint256 flags) internal {
         AccountWord word = _words[account];
         _words[account] = AccountWordLibrary.pack(

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.37;
 
+import {TransientSlot} from "@openzeppelin/contracts/utils/TransientSlot.sol";
+
 import {IEnergyLedger} from "../interfaces/IEnergyLedger.sol";
 import {OrderRow} from "../types/OrderRow.sol";
 import {Accounts} from "./Accounts.sol";
@@ -9,6 +11,8 @@ import {Accounts} from "./Accounts.sol";
 /// @dev A contract wallet trades this way too: it sets a mandate for a key, and no settlement ever
 /// calls the wallet.
 abstract contract Mandates is Accounts {
+    using TransientSlot for *;
+
     /// @dev A mandate's limits in one slot.
     struct Limits {
         uint40 validFrom;
@@ -62,27 +66,26 @@ abstract contract Mandates is Accounts {
         });
     }
 
-    /// @dev Check that the signer of a row's order had the account's mandate for it; `mandatedWh` is
-    /// what its mandated orders traded in the interval so far. Returns that with this row.
-    function _checkMandate(
-        OrderRow row,
-        bytes32 digest,
-        address signer,
-        uint256 deliveryStart,
-        uint256 mandatedWh
-    ) internal view returns (uint256) {
+    /// @dev Check that the signer of a row's order had the account's mandate for it. What a key's orders
+    /// trade in an interval is counted for the time of the transaction: an account's rows of one
+    /// interval never come in two.
+    function _checkMandate(OrderRow row, bytes32 digest, address signer, uint256 deliveryStart)
+        internal
+    {
         address account = row.account();
         Limits memory limits = _mandates[account][signer];
         if (limits.validUntil == 0) revert RowSignatureInvalid(account, digest);
         uint256 amounts = row.amounts();
-        mandatedWh += uint48(amounts >> 160) + uint256(uint48(amounts >> 112));
+        TransientSlot.Uint256Slot counter =
+            keccak256(abi.encode(_MANDATE_TYPE_HASH, account, signer, deliveryStart)).asUint256();
+        uint256 tradedWh = counter.tload() + uint48(amounts >> 160) + uint48(amounts >> 112);
+        counter.tstore(tradedWh);
         int256 limit = row.limitMicroPerKwh();
         bool priced = row.side() == 0 ? limit <= limits.buyLimitMax : limit >= limits.sellLimitMin;
         bool timely = deliveryStart >= limits.validFrom && deliveryStart < limits.validUntil;
-        if (!priced || !timely || mandatedWh > limits.energyPerIntervalMaxWh) {
+        if (!priced || !timely || tradedWh > limits.energyPerIntervalMaxWh) {
             revert MandateNotCovering(account, signer, digest);
         }
-        return mandatedWh;
     }
 
     function _set(Mandate calldata mandate) private {

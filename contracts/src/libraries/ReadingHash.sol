@@ -11,7 +11,7 @@ library ReadingHash {
         "Reading(uint256 deviceId,uint64 sequence,uint64 timestamp,uint64 consumptionWh,"
         "uint64 productionWh,uint16 flags,bytes32 previous,bytes32 samples)"
     );
-    bytes32 private constant _LEAF_TAG = keccak256("energy-trade/reading/1");
+    bytes32 private constant _LEAF_TAG = keccak256("energy-trade/reading/2");
 
     /// @dev r, s, then the hashes of the reading before and of the samples.
     uint256 internal constant SIGNATURE_LENGTH = 128;
@@ -40,9 +40,10 @@ library ReadingHash {
         return MessageHashUtils.toTypedDataHash(domain, structHash);
     }
 
-    /// @dev Hashed twice behind its tag, so that no inner node of a tree passes for a leaf.
-    function leaf(bytes32 readingDigest) internal pure returns (bytes32) {
-        bytes32 tagged = keccak256(abi.encode(_LEAF_TAG, readingDigest));
+    /// @dev Hashed twice behind its tag, so that no inner node of a tree passes for a leaf. Holds the
+    /// meter's signature too, so that who makes a tree has to say how a reading is signed.
+    function leaf(bytes32 readingDigest, bytes32 r, bytes32 s) internal pure returns (bytes32) {
+        bytes32 tagged = keccak256(abi.encode(_LEAF_TAG, readingDigest, r, s));
         return keccak256(abi.encode(tagged));
     }
 }

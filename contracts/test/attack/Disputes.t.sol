@@ -228,8 +228,10 @@ contract DisputeAttacks is Disputes {
         bytes memory why = _notInTree(known.readings[1]);
         refusesAccusation(known, 1, other, why);
         for (uint256 i; i < known.keys.length; ++i) {
-            bytes32 tag = keccak256("energy-trade/reading/1");
-            known.leaves[i] = keccak256(abi.encode(tag, known.leaves[i]));
+            bytes32 tag = keccak256("energy-trade/reading/2");
+            bytes memory signature = signReading(known.keys[i], known.readings[i]);
+            (bytes32 r, bytes32 s) = abi.decode(signature, (bytes32, bytes32));
+            known.leaves[i] = keccak256(abi.encode(tag, known.leaves[i], r, s));
         }
         refusesAccusation(known, 1, other, why);
     }
@@ -407,12 +409,13 @@ contract DisputeAttacks is Disputes {
         disputes = newDisputes(newLedger(address(odd)));
         IReadingDisputes.Settlement memory s;
         IReadingDisputes.SettledReading memory reading;
-        bytes[6] memory calls = [
+        bytes[7] memory calls = [
             abi.encodeCall(disputes.postBond, (carol, 1)),
             abi.encodeCall(disputes.requestBondWithdrawal, (1)),
             abi.encodeCall(disputes.withdrawBond, (carol)),
             abi.encodeCall(disputes.collectForfeits, ()),
             abi.encodeCall(disputes.disputeMeter, (s, 1, reading, 1, "")),
+            abi.encodeCall(disputes.disputeReading, (s, 1, reading)),
             abi.encodeCall(
                 disputes.disputeSettlement, (s, "", carol, new IReadingDisputes.MeterSpan[](0))
             )
@@ -426,7 +429,7 @@ contract DisputeAttacks is Disputes {
             disputes.postBond(alice, 10);
             VM.assertEq(keccak256(odd.answer()), keccak256(refused), "refused");
         }
-        VM.assertEq(bondOf(alice), 60, "credited once each");
+        VM.assertEq(bondOf(alice), 70, "credited once each");
     }
 
     function testATokenThatKeepsAFee() external {

@@ -120,7 +120,7 @@ contract SettlementAttacks is LedgerTest {
         IEnergyLedger.CorrectionRow[] memory rows = new IEnergyLedger.CorrectionRow[](1);
         rows[0].account = alice;
         rows[0].moneyMicro = -1;
-        (rows[0].r, rows[0].vs) = Consents.correction(DELEGATE, ledger, START, 1, rows[0]);
+        (rows[0].r, rows[0].vs) = Consents.correction(DELEGATE, ledger, START, 1, 0, rows[0]);
         VM.prank(operator);
         VM.expectRevert(why);
         ledger.correctInterval(START, 1, 0, 0, rows);

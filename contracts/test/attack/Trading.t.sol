@@ -3,6 +3,7 @@ pragma solidity ^0.8.37;
 
 import {P2PTrading} from "../../src/P2PTrading.sol";
 import {IP2PTrading} from "../../src/interfaces/IP2PTrading.sol";
+import {AccountWordLibrary} from "../../src/types/AccountWord.sol";
 import {FalseToken, FeeToken, SilentToken} from "../base/Tokens.sol";
 import {BusyTrader, GasBurner} from "../base/Traders.sol";
 import {TradingCommunity} from "../base/TradingCommunity.sol";
@@ -300,7 +301,33 @@ contract TradingAttacks is TradingCommunity {
         take(trading, 0);
     }
 
+    /// @dev The ledger's flags stay when the contract that set them is no more asked.
+    function testFlaggedPartiesBeginNoTrade() external {
+        offer(trading);
+        _flag(alice, AccountWordLibrary.NO_SEND);
+        VM.startPrank(bob);
+        VM.expectRevert(abi.encodeWithSelector(IP2PTrading.PartyBlocked.selector, alice));
+        trading.matchOrder(1);
+        VM.stopPrank();
+        _flag(alice, AccountWordLibrary.NO_RECEIVE);
+        _flag(bob, AccountWordLibrary.NO_RECEIVE);
+        VM.startPrank(bob);
+        VM.expectRevert(abi.encodeWithSelector(IP2PTrading.PartyBlocked.selector, bob));
+        trading.matchPart(1, WH);
+        VM.stopPrank();
+        _flag(bob, AccountWordLibrary.NO_SEND);
+        take(trading, 0);
+        isIn(trading, 1, IP2PTrading.Stage.Matched);
+    }
+
     /* HELP */
+
+    /// @dev A former compliance contract left these flags, and there is none now.
+    function _flag(address account, uint256 flags) private {
+        ledger.setCompliance(address(this), false);
+        ledger.setAccountFlags(account, uint8(flags));
+        ledger.setCompliance(address(0), false);
+    }
 
     /// @dev Alice offers her energy in a market of this currency.
     function _marketOf(address money) private returns (P2PTrading market) {

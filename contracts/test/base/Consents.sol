@@ -62,10 +62,11 @@ library Consents {
         IEnergyLedger ledger,
         uint64 start,
         uint8 revision,
+        bytes32 receiptsRoot,
         IEnergyLedger.CorrectionRow memory row
     ) internal view returns (bytes32 r, bytes32 vs) {
         bytes32 typeHash = keccak256(
-            "Correction(address account,string market,uint64 deliveryStart,uint8 revision,int64 energyWh,int64 moneyMicro)"
+            "Correction(address account,string market,uint64 deliveryStart,uint8 revision,int64 energyWh,int64 moneyMicro,bytes32 receiptsRoot)"
         );
         return sign(
             key,
@@ -78,7 +79,8 @@ library Consents {
                     start,
                     revision,
                     row.energyWh,
-                    row.moneyMicro
+                    row.moneyMicro,
+                    receiptsRoot
                 )
             )
         );

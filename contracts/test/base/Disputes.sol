@@ -73,15 +73,22 @@ abstract contract Disputes is Meters {
     {
         bytes32[] memory leaves = new bytes32[](keys.length);
         for (uint256 i; i < keys.length; ++i) {
-            leaves[i] = leafOf(readingDigest(deviceOf(keys[i]), readings[i], 0, 0));
+            leaves[i] = leafOf(deviceOf(keys[i]), readings[i], signReading(keys[i], readings[i]));
         }
         return Tree(keys, readings, leaves);
     }
 
-    /// @dev As `protocol/receipts.py` makes it.
-    function leafOf(bytes32 digest) internal pure returns (bytes32) {
-        bytes32 tag = keccak256("energy-trade/reading/1");
-        return keccak256(abi.encodePacked(keccak256(abi.encodePacked(tag, digest))));
+    /// @dev As `protocol/receipts.py` makes it, of a reading and what stands there as its signature.
+    function leafOf(uint256 deviceId, uint256 reading, bytes memory signature)
+        internal
+        view
+        returns (bytes32)
+    {
+        (bytes32 r, bytes32 s, bytes32 previous, bytes32 samples) =
+            abi.decode(signature, (bytes32, bytes32, bytes32, bytes32));
+        bytes32 tag = keccak256("energy-trade/reading/2");
+        bytes32 digest = readingDigest(deviceId, reading, previous, samples);
+        return keccak256(abi.encodePacked(keccak256(abi.encodePacked(tag, digest, r, s))));
     }
 
     /// @dev As `protocol/merkle.py` makes it: the last one of an odd level moves up.
@@ -121,6 +128,17 @@ abstract contract Disputes is Meters {
             signReading(of_.keys[index], of_.readings[index]),
             pathOf(of_, index)
         );
+    }
+
+    /// @dev The reading at `index` with a signature of the tree's maker's, in the tree too.
+    function invented(Tree memory of_, uint256 index, bytes memory signature)
+        internal
+        view
+        returns (IReadingDisputes.SettledReading memory)
+    {
+        (uint256 deviceId, uint256 reading) = (deviceOf(of_.keys[index]), of_.readings[index]);
+        of_.leaves[index] = leafOf(deviceId, reading, signature);
+        return IReadingDisputes.SettledReading(reading, signature, pathOf(of_, index));
     }
 
     /// @dev The readings at `index` and behind it are one meter's.

@@ -78,6 +78,29 @@ contract DisputesFuzz is Disputes {
     }
 
     /// forge-config: default.fuzz.runs = 128
+    /// @dev Whatever a meter signs, its signer is safe, and with any other signature it is not.
+    function testFuzzSignersPayForInventionsOnly(uint256 word, uint256 r, uint256 s, bool twin)
+        external
+    {
+        Tree memory known = tree(SOLD_WH);
+        known.readings[1] = word >> 32 << 32;
+        known = tree(known.keys, known.readings);
+        IReadingDisputes.Settlement memory statement = stated(known, "rows");
+        IReadingDisputes.SettledReading memory reading = settled(known, 1);
+        uint256 deviceId = deviceOf(METER);
+        VM.prank(finder);
+        VM.expectPartialRevert(IReadingDisputes.ReadingIsSigned.selector);
+        disputes.disputeReading(statement, deviceId, reading);
+        bytes32 trueR = abi.decode(reading.signature, (bytes32));
+        bytes memory other = abi.encode(twin ? uint256(trueR) : r, s, 0, 0);
+        if (keccak256(other) == keccak256(reading.signature)) return;
+        reading = invented(known, 1, other);
+        statement = stated(known, "rows");
+        VM.prank(finder);
+        VM.assertEq(disputes.disputeReading(statement, deviceId, reading), BOUNTY, "invented");
+    }
+
+    /// forge-config: default.fuzz.runs = 128
     /// @dev Whatever the bonds: all money that was posted is a bond, a forfeit or a bounty, and who was
     /// wrong lost at least what others gained.
     function testFuzzForfeitsConserve(uint64 more, uint64 leaving, uint8 index) external {

@@ -3,6 +3,7 @@ pragma solidity ^0.8.37;
 
 import {IEnergyLedger} from "../../src/interfaces/IEnergyLedger.sol";
 import {Sources} from "../../src/libraries/Sources.sol";
+import {AccountWordLibrary} from "../../src/types/AccountWord.sol";
 import {Batches, TestOrder} from "../base/Batches.sol";
 import {Consents} from "../base/Consents.sol";
 import {LedgerTest} from "../base/LedgerTest.sol";
@@ -214,15 +215,21 @@ contract LedgerInvariants is LedgerTest {
         IEnergyLedger.CorrectionRow memory winner;
         (loser.account, winner.account) = (_account(from), _account(to));
         uint256 movedWh = dice.between(0, uint256(book[loser.account].energyWh));
-        uint256 foundWh = dice.between(0, 50);
-        loser.burnedWh = uint48(dice.between(0, movedWh));
+        uint256 foundWh = dice.between(0, _isFree(winner.account, settledStart) ? 0 : 50);
+        if (!_isFree(loser.account, settledStart)) {
+            loser.burnedWh = uint48(dice.between(0, movedWh));
+        }
+        // Who may not send or receive energy gets and gives none here either.
+        if (_isBlocked(loser.account, AccountWordLibrary.NO_SEND)) movedWh = loser.burnedWh;
+        if (_isBlocked(winner.account, AccountWordLibrary.NO_RECEIVE)) movedWh = loser.burnedWh;
         winner.mintedWh = uint48(foundWh);
         loser.energyWh = -int64(uint64(movedWh));
         winner.energyWh = int64(uint64(movedWh - loser.burnedWh + foundWh));
         winner.moneyMicro = int64(uint64(dice.between(0, uint256(book[loser.account].moneyMicro))));
         loser.moneyMicro = -winner.moneyMicro;
         revision += 1;
-        (loser.r, loser.vs) = Consents.correction(keys[from], ledger, settledStart, revision, loser);
+        (loser.r, loser.vs) =
+            Consents.correction(keys[from], ledger, settledStart, revision, 0, loser);
         _correct(loser, winner);
     }
 
@@ -505,6 +512,11 @@ contract LedgerInvariants is LedgerTest {
     function _isFree(address account, uint64 start) private view returns (bool) {
         uint256 index = (start - GENESIS) / INTERVAL_S;
         return !used[account][index] && index + 96 > book[account].latest;
+    }
+
+    function _isBlocked(address account, uint256 flag) private view returns (bool) {
+        (,,,, uint256 flags) = ledger.accountOf(account);
+        return flags & flag != 0;
     }
 
     function _use(address account, uint64 start) private {

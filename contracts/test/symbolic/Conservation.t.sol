@@ -2,7 +2,6 @@
 pragma solidity ^0.8.37;
 
 import {EnergyLedger} from "../../src/EnergyLedger.sol";
-import {IEnergyLedger} from "../../src/interfaces/IEnergyLedger.sol";
 import {AccountWord} from "../../src/types/AccountWord.sol";
 import {LedgerProof} from "./LedgerProof.sol";
 
@@ -39,33 +38,6 @@ contract ConservationProof is LedgerProof {
             int256 fees = batch.paidMicro - batch.receivedMicro;
             assert(fees >= 0 && ledger.feesMicro() == feesMicro + uint256(fees));
         }
-    }
-
-    function checkCorrectionConservesMoney(
-        IEnergyLedger.CorrectionRow calldata first,
-        IEnergyLedger.CorrectionRow calldata second,
-        AccountWord firstWord,
-        AccountWord secondWord
-    ) external {
-        if (!_correct(first, second, firstWord, secondWord, type(uint40).max / 2)) return;
-        uint256 before = firstWord.moneyMicro() + secondWord.moneyMicro();
-        uint256 later = _wordOf(first.account).moneyMicro() + _wordOf(second.account).moneyMicro();
-        assert(later == before);
-    }
-
-    function checkCorrectionConservesEnergy(
-        IEnergyLedger.CorrectionRow calldata first,
-        IEnergyLedger.CorrectionRow calldata second,
-        AccountWord firstWord,
-        AccountWord secondWord,
-        uint40 energyWh
-    ) external {
-        if (!_correct(first, second, firstWord, secondWord, energyWh)) {
-            return;
-        }
-        uint256 before = firstWord.energyWh() + secondWord.energyWh();
-        uint256 later = _wordOf(first.account).energyWh() + _wordOf(second.account).energyWh();
-        assert(later + energyWh == before + ledger.energyWhTotal());
     }
 
     function checkTokenConserves(
@@ -107,22 +79,6 @@ contract ConservationProof is LedgerProof {
         uint256 credited = _wordOf(account).moneyMicro() - word.moneyMicro();
         assert(credited == currency.balanceOf(address(ledger)));
         assert(credited == (done ? amount : 0));
-    }
-
-    function _correct(
-        IEnergyLedger.CorrectionRow calldata first,
-        IEnergyLedger.CorrectionRow calldata second,
-        AccountWord firstWord,
-        AccountWord secondWord,
-        uint40 energyWh
-    ) private returns (bool) {
-        if (first.account >= second.account) return false; // refused, see `unit/Corrections`
-        _put(first.account, firstWord);
-        _put(second.account, secondWord);
-        _putTotals(0, energyWh);
-        IEnergyLedger.CorrectionRow[] memory rows = new IEnergyLedger.CorrectionRow[](2);
-        (rows[0], rows[1]) = (first, second);
-        return _tryCall(abi.encodeCall(ledger.correctInterval, (_startOf(INDEX), 1, 0, 0, rows)));
     }
 
     function _close(EnergyLedger.Batch calldata batch) private returns (bool) {

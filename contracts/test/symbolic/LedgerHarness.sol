@@ -19,7 +19,7 @@ contract LedgerHarness is EnergyLedger {
         Batch memory opened = _open(deliveryStart);
         opened.account = batch.account;
         opened.digest = batch.digest;
-        opened.accountWh = batch.accountWh;
+        opened.accountMintedWh = batch.accountMintedWh;
         opened.bought = batch.bought;
         opened.paidMicro = batch.paidMicro;
         opened.sold = batch.sold;

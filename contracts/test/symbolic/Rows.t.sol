@@ -128,10 +128,8 @@ contract RowProof is LedgerProof {
         assert(row.meteredWh >= row.executedWh);
         assert(word.flags() & 1 == 0);
         bool again = step.batch.account == batch.account;
-        assert(
-            uint128(step.batch.accountWh) == row.meteredWh + (again ? uint128(batch.accountWh) : 0)
-        );
-        assert(uint128(step.batch.accountWh) <= METERED_MAX_WH);
+        assert(step.batch.accountMintedWh == row.meteredWh + (again ? batch.accountMintedWh : 0));
+        assert(step.batch.accountMintedWh <= METERED_MAX_WH);
         unchecked {
             int256 limit = row.limit < PRICE_MIN ? PRICE_MIN : row.limit;
             int256 least = int256(uint256(row.executedWh)) * limit;
@@ -196,6 +194,6 @@ contract RowProof is LedgerProof {
             && int96(batch.receivedMicro) == batch.receivedMicro;
         bool place = batch.account >> 160 == 0
             && (batch.account != 0 || batch.digest == bytes32(type(uint256).max));
-        return sums && money && place && uint128(batch.accountWh) <= METERED_MAX_WH;
+        return sums && money && place && batch.accountMintedWh <= METERED_MAX_WH;
     }
 }

@@ -9,6 +9,9 @@ import {VM} from "../base/Vm.sol";
 
 /// @title CorrectionsTest: what late readings change in a settled interval, and for whom
 contract CorrectionsTest is LedgerTest {
+    uint8 private constant NO_SEND = 1;
+    uint8 private constant NO_RECEIVE = 2;
+
     function setUp() public override {
         super.setUp();
         fund(alice);
@@ -107,6 +110,9 @@ contract CorrectionsTest is LedgerTest {
         _refused(START, 1, rows, why);
         _of(rows, alice).moneyMicro = 5;
         _of(rows, bob).moneyMicro = -5;
+        VM.prank(operator);
+        VM.expectRevert(why);
+        ledger.correctInterval(START, 1, "readings", "other receipts", rows);
         _correct(START, 1, rows);
     }
 
@@ -115,7 +121,7 @@ contract CorrectionsTest is LedgerTest {
         IEnergyLedger.Terms memory terms = termsOf(address(currency));
         terms.market = "other-street";
         (bytes32 r, bytes32 vs) =
-            Consents.correction(ALICE, newLedger(terms), START, 1, _of(rows, alice));
+            Consents.correction(ALICE, newLedger(terms), START, 1, "receipts", _of(rows, alice));
         (_of(rows, alice).r, _of(rows, alice).vs) = (r, vs);
         _refused(START, 1, rows, _unsigned(alice));
     }
@@ -146,6 +152,7 @@ contract CorrectionsTest is LedgerTest {
         IEnergyLedger.CorrectionRow[] memory rows = _one(_row(alice, 5, 0));
         rows[0].mintedWh = 5;
         _correct(START, 7, rows);
+        settle(START + INTERVAL_S, trade(10));
         _correct(START + INTERVAL_S, 1, rows);
         rows[0].account = bob;
         _correct(START, 1, rows);
@@ -238,6 +245,51 @@ contract CorrectionsTest is LedgerTest {
                 METERED_MAX_WH
             )
         );
+    }
+
+    function testOnlyAUsedIntervalMintsAndBurns() external {
+        // Else the settler could mint for anybody, at any time, without an order or a signature.
+        IEnergyLedger.CorrectionRow[] memory rows = _one(_row(carol, 5, 0));
+        rows[0].mintedWh = 5;
+        _refused(START, 1, rows, _meteredInvalid(carol, 5, 0));
+        uint64 next = START + INTERVAL_S;
+        VM.warp(next + INTERVAL_S);
+        rows[0].account = alice;
+        _refused(next, 1, rows, _meteredInvalid(alice, 5, 0));
+        _refused(START - INTERVAL_S, 1, rows, _meteredInvalid(alice, 5, 0));
+        rows = _one(_row(bob, -5, 0));
+        rows[0].burnedWh = 5;
+        _sign(BOB, next, 1, rows);
+        _refused(next, 1, rows, _meteredInvalid(bob, 0, 5));
+        settle(next, trade(10));
+        _correct(next, 1, rows);
+        VM.assertEq(energyOf(bob), 95, "used by now");
+    }
+
+    function testFlagsHoldInCorrections() external {
+        IEnergyLedger.CorrectionRow[] memory rows = _pair(_row(alice, -30, 0), _row(bob, 30, 0));
+        _sign(ALICE, START, 1, rows);
+        flag(alice, NO_SEND);
+        _refused(START, 1, rows, _blocked(alice, NO_SEND));
+        ledger.setAccountFlags(alice, 0);
+        ledger.setAccountFlags(bob, NO_RECEIVE);
+        _refused(START, 1, rows, _blocked(bob, NO_RECEIVE));
+        ledger.setAccountFlags(alice, NO_RECEIVE);
+        ledger.setAccountFlags(bob, NO_SEND);
+        _correct(START, 1, rows);
+        VM.assertEq(energyOf(bob), 130, "each may do what it does here");
+    }
+
+    function testFlagsBindOnlyWhatChangesHands() external {
+        flag(alice, 0xff);
+        ledger.setAccountFlags(bob, 0xff);
+        IEnergyLedger.CorrectionRow[] memory rows = _pair(_row(alice, 5, -7), _row(bob, -5, 7));
+        (_of(rows, alice).mintedWh, _of(rows, bob).burnedWh) = (5, 5);
+        _sign(ALICE, START, 1, rows);
+        _sign(BOB, START, 1, rows);
+        _correct(START, 1, rows);
+        VM.assertEq(energyOf(alice), 205, "minted");
+        VM.assertEq(energyOf(bob), 95, "burned");
     }
 
     function testNobodyLosesWhatItDoesNotHave() external {
@@ -374,7 +426,7 @@ contract CorrectionsTest is LedgerTest {
         IEnergyLedger.CorrectionRow[] memory rows
     ) private view {
         IEnergyLedger.CorrectionRow memory row = _of(rows, VM.addr(key));
-        (row.r, row.vs) = Consents.correction(key, ledger, start, revision, row);
+        (row.r, row.vs) = Consents.correction(key, ledger, start, revision, "receipts", row);
     }
 
     function _correct(uint64 start, uint8 revision, IEnergyLedger.CorrectionRow[] memory rows)
@@ -392,11 +444,15 @@ contract CorrectionsTest is LedgerTest {
     ) private {
         VM.prank(operator);
         VM.expectRevert(why);
-        ledger.correctInterval(start, revision, 0, 0, rows);
+        ledger.correctInterval(start, revision, "readings", "receipts", rows);
     }
 
     function _unsigned(address account) private pure returns (bytes memory) {
         return abi.encodeWithSelector(IEnergyLedger.SignatureInvalid.selector, account);
+    }
+
+    function _blocked(address account, uint256 flags) private pure returns (bytes memory) {
+        return abi.encodeWithSelector(IEnergyLedger.AccountBlocked.selector, account, flags);
     }
 
     function _revisionUsed(uint256 revision) private view returns (bytes memory) {

@@ -5,10 +5,12 @@ import {EnergyLedger} from "../../src/EnergyLedger.sol";
 import {ReadingDisputes} from "../../src/ReadingDisputes.sol";
 import {IReadingDisputes} from "../../src/interfaces/IReadingDisputes.sol";
 import {CompactSignature} from "../../src/libraries/CompactSignature.sol";
+import {ReadingHash} from "../../src/libraries/ReadingHash.sol";
 import {Community} from "../base/Community.sol";
 import {VM} from "../base/Vm.sol";
 
-/// @title DisputeVectorsTest: the settlers' statements among the golden vectors
+/// @title DisputeVectorsTest: the settlers' statements and the leaves of readings
+/// among the golden vectors
 /// @dev The ledger's code stands at the vectors' ledger address; OpenZeppelin's EIP712 then makes
 /// the domain of that address.
 contract DisputeVectorsTest is Community {
@@ -33,6 +35,19 @@ contract DisputeVectorsTest is Community {
             at = _item(++count);
         }
         VM.assertGe(count, 2, "statements were read");
+    }
+
+    function testReadingsLeaves() external {
+        json = VM.readFile("../tests/cases/protocol_vectors.json");
+        uint256 count;
+        for (string memory at = ".readings[0]"; VM.keyExistsJson(json, at);) {
+            bytes memory signature = VM.parseJsonBytes(json, string.concat(at, ".signature"));
+            (bytes32 r, bytes32 s) = abi.decode(signature, (bytes32, bytes32));
+            bytes32 leaf = ReadingHash.leaf(_bytes32(at, ".digest"), r, s);
+            VM.assertEq(leaf, _bytes32(at, ".leaf"), at);
+            at = string.concat(".readings[", VM.toString(++count), "]");
+        }
+        VM.assertGe(count, 2, "readings were read");
     }
 
     function _statement(string memory at)

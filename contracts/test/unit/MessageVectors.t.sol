@@ -65,7 +65,7 @@ contract MessageVectorsTest is Community {
         }
     }
 
-    /// @dev Ann's loss is burned, Ben's money goes to the treasury.
+    /// @dev What Ann and Ben lose goes to the treasury.
     function testCorrections() external {
         for (uint256 i; i < _count("corrections"); ++i) {
             string memory at = _item("corrections", i);
@@ -80,7 +80,13 @@ contract MessageVectorsTest is Community {
                 _correction(at, account, energyWh, moneyMicro);
             VM.warp(start + INTERVAL_S);
             VM.prank(operator);
-            ledger.correctInterval(start, uint8(_uint(at, "revision")), 0, 0, rows);
+            ledger.correctInterval(
+                start,
+                uint8(_uint(at, "revision")),
+                0,
+                _bytes32(string.concat(at, ".message.receipts_root")),
+                rows
+            );
             VM.assertEq(energyOf(account), 0, at);
             VM.assertEq(moneyOf(account), PURSE_MICRO - uint64(-moneyMicro), at);
         }
@@ -113,11 +119,10 @@ contract MessageVectorsTest is Community {
         returns (IEnergyLedger.CorrectionRow[] memory rows)
     {
         (bytes32 r, bytes32 vs) = _signature(at);
-        IEnergyLedger.CorrectionRow memory loss = IEnergyLedger.CorrectionRow(
-            account, energyWh, moneyMicro, 0, uint48(uint64(-energyWh)), r, vs
-        );
+        IEnergyLedger.CorrectionRow memory loss =
+            IEnergyLedger.CorrectionRow(account, energyWh, moneyMicro, 0, 0, r, vs);
         IEnergyLedger.CorrectionRow memory gain =
-            IEnergyLedger.CorrectionRow(treasury, 0, -moneyMicro, 0, 0, 0, 0);
+            IEnergyLedger.CorrectionRow(treasury, -energyWh, -moneyMicro, 0, 0, 0, 0);
         rows = new IEnergyLedger.CorrectionRow[](2);
         bool first = account < treasury;
         (rows[0], rows[1]) = first ? (loss, gain) : (gain, loss);

@@ -31,9 +31,10 @@ contract ReadingDisputesTest is Disputes {
     }
 
     function testLeafIsTheProtocols() external pure {
-        // coordinator: reading_leaf((1).to_bytes(32, "big"))
-        bytes32 expected = 0x680243c1710162a634ba02c61cc00a0ff7771c63b40062118260274cf633458e;
-        VM.assertEq(ReadingHash.leaf(bytes32(uint256(1))), expected, "leaf");
+        // coordinator: reading_leaf((1).to_bytes(32, "big"), (2 << 256 | 3).to_bytes(64, "big"))
+        bytes32 expected = 0x51fd7a7af15b432a2242d0e6cf5c8a494111dfbb3c20441aa241eccced57a9ed;
+        bytes32[3] memory parts = [bytes32(uint256(1)), bytes32(uint256(2)), bytes32(uint256(3))];
+        VM.assertEq(ReadingHash.leaf(parts[0], parts[1], parts[2]), expected, "leaf");
     }
 
     function testSettlementDigestIsTheTypedData() external view {
@@ -358,6 +359,52 @@ contract ReadingDisputesTest is Disputes {
         VM.assertEq(bounty, BOUNTY, "energy from nowhere");
     }
 
+    /* AN INVENTED READING */
+
+    function testAnInventedReading() external {
+        // Alice's meter showed nothing; the signer makes up what covers the mint.
+        bytes memory rows = settleTrade(uint48(SOLD_WH));
+        Tree memory made = tree(SOLD_WH);
+        IReadingDisputes.SettledReading memory reading = invented(made, 1, new bytes(128));
+        IReadingDisputes.Settlement memory statement = stated(made, rows);
+        VM.expectEmit(address(disputes));
+        emit IReadingDisputes.ReadingInvented(operator, START, deviceOf(METER), 0, made.readings[1]);
+        VM.expectEmit(address(disputes));
+        emit IReadingDisputes.BondForfeited(operator, finder, 2 * BOUNTY);
+        VM.assertEq(_proveInvention(statement, METER, reading), BOUNTY, "bounty");
+        VM.assertEq(currency.balanceOf(finder), BOUNTY, "paid");
+        VM.assertEq(bondOf(operator), 8 * BOUNTY, "forfeited");
+        VM.assertEq(bondOf(alice), 3 * BOUNTY, "not Alice's");
+        VM.assertFalse(registry.meterOf(deviceOf(METER)).suspended, "nor her meter's fault");
+        VM.assertTrue(
+            disputes.findingOf(operator, START, 0) == IReadingDisputes.Finding.SignerLied, "marked"
+        );
+    }
+
+    function testAnInventedReadingOfAMeterThatCountsNoMore() external {
+        Tree memory made = tree(SOLD_WH);
+        IReadingDisputes.SettledReading memory reading = invented(made, 1, new bytes(128));
+        IReadingDisputes.Settlement memory statement = stated(made, "rows");
+        uint256 before = VM.snapshotState();
+        rotate(METER, METER + 7, ALICE);
+        VM.assertEq(_proveInvention(statement, METER, reading), BOUNTY, "rotated");
+        VM.revertToState(before);
+        VM.prank(alice);
+        registry.revokeMeter(deviceOf(METER));
+        VM.assertEq(_proveInvention(statement, METER, reading), BOUNTY, "revoked");
+        VM.revertToState(before);
+        suspend(deviceOf(METER));
+        VM.assertEq(_proveInvention(statement, METER, reading), BOUNTY, "suspended");
+    }
+
+    function testAnotherMetersSignatureIsAnInvention() external {
+        Tree memory made = tree(SOLD_WH);
+        bytes memory others = signReading(BOBS_METER, made.readings[1]);
+        IReadingDisputes.SettledReading memory reading = invented(made, 1, others);
+        IReadingDisputes.Settlement memory statement = stated(made, "rows");
+        VM.assertEq(_proveInvention(statement, METER, reading), BOUNTY, "not its key");
+    }
+
     function testTheWorseFindingStays() external {
         bytes memory rows = settleTrade(uint48(SOLD_WH));
         Tree memory known = tree(0);
@@ -409,6 +456,15 @@ contract ReadingDisputesTest is Disputes {
 
     function _configuration(string memory field) private pure returns (bytes memory) {
         return abi.encodeWithSelector(IReadingDisputes.ConfigurationInvalid.selector, field);
+    }
+
+    function _proveInvention(
+        IReadingDisputes.Settlement memory statement,
+        uint256 meterKey,
+        IReadingDisputes.SettledReading memory reading
+    ) private returns (uint256) {
+        VM.prank(finder);
+        return disputes.disputeReading(statement, deviceOf(meterKey), reading);
     }
 
     function _proveLie(

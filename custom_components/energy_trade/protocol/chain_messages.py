@@ -144,7 +144,10 @@ class Mandate(Message):
 
 @dataclass(frozen=True, slots=True)
 class Correction(Message):
-    """An account agrees to what a correction of a settled interval takes off its columns."""
+    """An account agrees to what a correction of a settled interval takes off its columns.
+
+    ``receipts_root`` is the root of the corrected receipts, so that it agrees to these and no others.
+    """
 
     account: str
     market: str
@@ -152,6 +155,7 @@ class Correction(Message):
     revision: int
     energy_wh: int
     money_micro: int
+    receipts_root: bytes
 
     TYPE = StructType(
         "Correction",
@@ -162,6 +166,7 @@ class Correction(Message):
             ("revision", "uint8"),
             ("energyWh", "int64"),
             ("moneyMicro", "int64"),
+            ("receiptsRoot", "bytes32"),
         ),
     )
 
@@ -174,6 +179,7 @@ class Correction(Message):
             "revision": self.revision,
             "energyWh": self.energy_wh,
             "moneyMicro": self.money_micro,
+            "receiptsRoot": self.receipts_root,
         }
 
     def to_wire(self) -> dict[str, Any]:
@@ -185,6 +191,7 @@ class Correction(Message):
             "revision": self.revision,
             "energy_wh": self.energy_wh,
             "money_micro": self.money_micro,
+            "receipts_root": "0x" + self.receipts_root.hex(),
         }
 
     @classmethod
@@ -197,6 +204,7 @@ class Correction(Message):
             revision=read_int(wire, "revision"),
             energy_wh=read_int(wire, "energy_wh"),
             money_micro=read_int(wire, "money_micro"),
+            receipts_root=read_bytes(wire, "receipts_root", 32),
         )
 
 

@@ -21,7 +21,7 @@ from .units import WH_PER_KWH, value_micro
 from .wire import read_bytes, read_int, read_list, read_mapping, read_objects, read_text
 
 RECEIPT_TAG = "energy-trade/receipt/1"
-READING_TAG = "energy-trade/reading/1"
+READING_TAG = "energy-trade/reading/2"
 RECEIPT_VERSION = 2
 
 
@@ -35,9 +35,9 @@ def receipt_leaf(body: Mapping[str, Any]) -> bytes:
     return leaf_hash(RECEIPT_TAG, canonical(body))
 
 
-def reading_leaf(digest: bytes) -> bytes:
-    """Return a reading's leaf in the batch's tree of readings."""
-    return leaf_hash(READING_TAG, digest)
+def reading_leaf(digest: bytes, signature: bytes) -> bytes:
+    """Return a reading's leaf in the batch's tree of readings; ``signature`` is the meter's ``r || s``."""
+    return leaf_hash(READING_TAG, digest + signature)
 
 
 def verify_receipt(envelope: Mapping[str, Any]) -> list[str]:
@@ -124,10 +124,10 @@ def _signed_reading(meter: Mapping[str, Any], end: str, domain: Domain, readings
     device = device_text(reading.device_id)
     if device_id_of(public_key) != reading.device_id or read_text(meter, "device_id") != device:
         return f"the key given for meter {device} is not that meter's"
-    digest = reading.digest(domain)
-    if not verify_meter(digest, read_bytes(record, "signature", 64), public_key):
+    digest, signature = reading.digest(domain), read_bytes(record, "signature", 64)
+    if not verify_meter(digest, signature, public_key):
         return f"the {end} reading of meter {device} is not signed by it"
-    if not proves(reading_leaf(digest), _proof(record), readings_root):
+    if not proves(reading_leaf(digest, signature), _proof(record), readings_root):
         return f"the {end} reading of meter {device} is not among the settlement's readings"
     return reading
 
