@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import socket
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,9 +19,10 @@ from coordinator.protocol.chain_messages import Withdrawal
 from coordinator.protocol.client import CoordinatorClient
 from coordinator.protocol.keys import AccountKey
 from coordinator.protocol.messages import Side
-from tests.e2e.fast_clock import FastClock
 from tests.e2e.street import StreetHome, insist
-from tests.e2e.test_kill import FACTOR, WELCOME_MICRO, Victim
+from tests.e2e.test_kill import WELCOME_MICRO, Victim, victim
+
+__all__ = ["victim"]
 
 WALLET = AccountKey.from_secret(bytes([9]) * 32).address
 KILLS = 8
@@ -32,27 +30,12 @@ CHAIN_KILLS = (2, 6)
 FAR_S = 30 * 86_400
 
 
-@pytest.fixture
-async def coordinator(tmp_path: Path) -> AsyncIterator[Victim]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    victim = Victim(tmp_path, FastClock.starting(FACTOR), port)
-    victim.start()
-    try:
-        yield victim
-    finally:
-        if victim.process is not None and victim.process.poll() is None:
-            victim.process.kill()
-            victim.process.wait()
-
-
 @pytest.mark.timeout(180)
-async def test_every_accepted_withdrawal_leaves_once(coordinator: Victim) -> None:
+async def test_every_accepted_withdrawal_leaves_once(victim: Victim) -> None:
     chance = random.Random(20_261_122)
     async with aiohttp.ClientSession() as session:
-        client = CoordinatorClient(session, coordinator.url, timeout_s=3)
-        home = StreetHome(Side.BUY, client, coordinator.clock, chance)
+        client = CoordinatorClient(session, victim.url, timeout_s=3)
+        home = StreetHome(Side.BUY, client, victim.clock, chance)
         await home.enter()
         await _account(home, money_micro=WELCOME_MICRO)
         taken_micro = 0
@@ -60,20 +43,20 @@ async def test_every_accepted_withdrawal_leaves_once(coordinator: Victim) -> Non
             money_micro = 1_000_000 + number
             leaving = asyncio.create_task(_withdraw(home, money_micro, number))
             await asyncio.sleep(chance.uniform(0.0, 0.3))
-            coordinator.kill()
+            victim.kill()
             if number in CHAIN_KILLS:
-                coordinator.kill_chain()
-            coordinator.start()
+                victim.kill_chain()
+            victim.start()
             assert (await leaving)["status"] == "done"
             taken_micro += money_micro
         shown = await _account(home, withdrawing_micro=0, withdrawal_nonce=KILLS)
         assert shown["money_micro"] == WELCOME_MICRO - taken_micro
-        assert await _wallet_holds(coordinator) == taken_micro
-        async with session.get(f"{coordinator.url}/readyz") as response:
+        assert await _wallet_holds(victim) == taken_micro
+        async with session.get(f"{victim.url}/readyz") as response:
             health = await response.json()
         assert (health["trading"], health["failed_effects"]) == ("open", 0)
-    assert coordinator.stop() == 0, coordinator.last_words()
-    assert main(["verify", "--data", str(coordinator.data)]) == 0
+    assert victim.stop() == 0, victim.last_words()
+    assert main(["verify", "--data", str(victim.data)]) == 0
 
 
 async def _withdraw(home: StreetHome, money_micro: int, nonce: int) -> dict[str, Any]:
