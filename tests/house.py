@@ -13,7 +13,7 @@ MODULE_LINES = 500
 FLOORS = {
     "protocol": 1, "household": 1, "grid": 1, "chain": 1, "config": 1, "clock": 1,
     "market": 2, "settlement": 2, "metering": 2, "edge": 2,
-    "ledger": 3, "premises": 3,
+    "ledger": 3, "solver": 3, "premises": 3,
     "app": 4, "resuming": 4, "views": 4,
     "simulation": 5, "deploy": 5,
     "cli": 6,
@@ -35,7 +35,7 @@ APART = {"edge", "metering", "grid", "chain"}
 PACKAGES = {
     "protocol": {"cryptography", "aiohttp"},
     "household": set[str](),
-    "market": set[str](),
+    "market": {"numpy"},
     "settlement": set[str](),
 }
 

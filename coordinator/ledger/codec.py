@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -117,7 +117,7 @@ def _encoder(kind: type) -> Coder:
 
 
 def _decoder(kind: type) -> Coder:
-    """Return what makes a dataclass of this type from a dict that has exactly its fields."""
+    """Return what makes a dataclass of this type from a dict with its fields; older texts lack those with defaults."""
     if kind not in _DECODERS:
         _DECODERS[kind] = _make_decoder(kind)
     return _DECODERS[kind]
@@ -125,7 +125,7 @@ def _decoder(kind: type) -> Coder:
 
 def _make_encoder(kind: type) -> Coder:
     hints = get_type_hints(kind)
-    plan = [(f.name, _field_coder(f.name, hints[f.name], encoding=True)) for f in fields(kind)]
+    plan = [(f.name, _field_coder(f.name, hints[f.name], encoding=True)) for f in fields(kind) if f.init]
 
     def encode_record(record: Any) -> dict[str, Any]:
         return {name: code(getattr(record, name)) if code else getattr(record, name) for name, code in plan}
@@ -135,10 +135,11 @@ def _make_encoder(kind: type) -> Coder:
 
 def _make_decoder(kind: type) -> Coder:
     hints = get_type_hints(kind)
-    plan = {f.name: _field_coder(f.name, hints[f.name], encoding=False) for f in fields(kind)}
+    plan = {f.name: _field_coder(f.name, hints[f.name], encoding=False) for f in fields(kind) if f.init}
+    needed = {f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING}
 
     def decode_record(values: Any) -> Any:
-        if values.keys() != plan.keys():
+        if not needed <= values.keys() <= plan.keys():
             raise ValueError(f"{kind.__name__} has the fields {', '.join(plan)}, not {', '.join(values)}")
         return kind(**{name: plan[name](value) if plan[name] else value for name, value in values.items()})  # type: ignore[misc]
 

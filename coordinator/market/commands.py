@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..protocol.bundles import Bundle
 from ..protocol.chain_messages import Withdrawal
 from ..protocol.messages import Order
+from ..protocol.order_terms import Signal
+from .proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,58 @@ class PlaceOrder:
     order: Order
     digest: bytes
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOrder:
+    """Place an order instead of an open one (``replaces``), whose account has signed its cancellation too."""
+
+    order: Order
+    digest: bytes
+    signature: bytes
+    replaces: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedLeg:
+    """A bundle's leg: an order with its digest and signature, as in ``PlaceOrder``."""
+
+    order: Order
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceBundles:
+    """Place bundles together, all or none; ``legs`` holds the legs of each, in the order of its own ``legs``."""
+
+    bundles: tuple[Bundle, ...]
+    legs: tuple[SignedLeg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FireOrder:
+    """Let a conditional order trade: its signal meets its threshold."""
+
+    order: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ObserveSignal:
+    """Tell the market a value of the grid, or of a forecast for one interval (else ``delivery_start`` is 0)."""
+
+    signal: Signal
+    delivery_start: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearSession:
+    """Hold the session auction due at ``session_at``, with the solver's proposal or the ``failure`` to find one."""
+
+    session_at: int
+    proposal: Proposal | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +213,14 @@ class BookBalancingRequest:
 
 @dataclass(frozen=True, slots=True)
 class CloseGate:
-    """End trading for one delivery interval with its closing auction."""
+    """End trading for one delivery interval with its closing auction.
+
+    Where the network has lines, with the solver's proposal or the ``failure`` to find one.
+    """
 
     delivery_start: int
+    proposal: Proposal | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +288,11 @@ type Command = (
     | RegisterMeter
     | SuspendMeter
     | PlaceOrder
+    | ReplaceOrder
+    | PlaceBundles
+    | FireOrder
+    | ObserveSignal
+    | ClearSession
     | CancelOrder
     | CreditFunds
     | BookWithdrawal

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..protocol.bundles import Bundle
 from ..protocol.chain_messages import Withdrawal
-from ..protocol.messages import Order
+from ..protocol.messages import ZERO_HASH, Order
+from ..protocol.order_terms import Signal
 from .commands import AccountChange, MeteredEnergy
+from .proposal import AcceptedBundle, NodePrice
 
 
 class Stage(StrEnum):
@@ -15,6 +18,7 @@ class Stage(StrEnum):
 
     CONTINUOUS = "continuous"
     CLOSING_AUCTION = "closing_auction"
+    SESSION = "session"
 
 
 class CloseReason(StrEnum):
@@ -27,6 +31,8 @@ class CloseReason(StrEnum):
     SELF_TRADE = "self_trade"
     IMMEDIATE = "immediate_remainder"
     HALTED = "halted"
+    REPLACED = "replaced"
+    SESSION_REMAINDER = "session_remainder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +73,47 @@ class MeterSuspended:
 
 @dataclass(frozen=True, slots=True)
 class OrderPlaced:
-    """An order was accepted; trades and a closing follow as events of the same command."""
+    """An order was accepted; trades and a closing follow as events of the same command.
+
+    With ``place_of`` it takes the place in the queue of the order that it replaces, whose closing follows.
+    """
 
     order: Order
     digest: bytes
     signature: bytes
+    place_of: bytes = ZERO_HASH
+
+
+@dataclass(frozen=True, slots=True)
+class BundlesPlaced:
+    """Bundles were accepted; their legs' ``OrderPlaced`` follow. They trade in session auctions only."""
+
+    bundles: tuple[Bundle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTriggered:
+    """A conditional order's signal met its threshold at this value; the order trades from now on."""
+
+    digest: bytes
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignalObserved:
+    """The market was told a value of the grid, or of a forecast for one interval (else ``delivery_start`` is 0)."""
+
+    signal: Signal
+    delivery_start: int
+    value: int
 
 
 @dataclass(frozen=True, slots=True)
 class Traded:
-    """Two orders trade; ``trade_id`` counts from 1 over the market's life."""
+    """Two orders trade; ``trade_id`` counts from 1 over the market's life.
+
+    The seller receives the price, the buyer pays the price and both fees.
+    """
 
     trade_id: int
     delivery_start: int
@@ -85,6 +122,8 @@ class Traded:
     energy_wh: int
     price_micro_per_kwh: int
     stage: Stage
+    grid_fee_micro_per_kwh: int = 0
+    community_fee_micro_per_kwh: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +139,9 @@ class OrderClosed:
 class GateClosed:
     """Trading for the interval is over; the closing auction's price and volume.
 
-    ``price_micro_per_kwh`` is ``None`` when nothing crossed. ``rule`` names rule and version.
+    ``price_micro_per_kwh`` is ``None`` when nothing crossed, or when its nodes have several: then ``nodes`` has
+    them. ``rule`` names rule and version, ``outcome`` says how it was cleared, with a cause after a colon.
+    ``flows_wh`` is what the auction sends over each line, from source to target.
     """
 
     delivery_start: int
@@ -108,6 +149,38 @@ class GateClosed:
     price_range: tuple[int, int] | None
     volume_wh: int
     rule: str
+    nodes: tuple[NodePrice, ...] = ()
+    flows_wh: tuple[int, ...] = ()
+    outcome: str = "cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedInterval:
+    """One interval of a session auction: a price for each node that has one, what traded, what the lines carry."""
+
+    delivery_start: int
+    nodes: tuple[NodePrice, ...]
+    volume_wh: int
+    flows_wh: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCleared:
+    """A session auction over all open intervals came to this; trades and closings follow.
+
+    ``accepted`` and ``paradoxical`` are bundles' hashes: accepted ones, and those that the prices would have
+    paid and the auction rejected all the same. ``bound_micro`` is what the solver proved that no choice
+    of bundles can exceed (``None``: nothing was proved), ``welfare_micro`` what this choice is worth.
+    """
+
+    session_at: int
+    rule: str
+    outcome: str
+    intervals: tuple[ClearedInterval, ...]
+    welfare_micro: int
+    bound_micro: int | None
+    accepted: tuple[AcceptedBundle, ...]
+    paradoxical: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +281,11 @@ class BalancingForgotten:
 
 @dataclass(frozen=True, slots=True)
 class SettledTrade:
-    """What one trade became after metering."""
+    """What one trade became after metering; the buyer pays ``value_micro`` and the fees.
+
+    The seller owes ``shortfall_micro`` for ``short_wh`` that it did not deliver, the buyer ``under_use_micro`` for
+    ``unused_wh`` that it did not take.
+    """
 
     trade_id: int
     buy: bytes
@@ -217,6 +294,12 @@ class SettledTrade:
     price_micro_per_kwh: int
     settled_wh: int
     value_micro: int
+    grid_fee_micro: int = 0
+    community_fee_micro: int = 0
+    short_wh: int = 0
+    unused_wh: int = 0
+    shortfall_micro: int = 0
+    under_use_micro: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +390,10 @@ type Event = (
     | MeterRegistered
     | MeterSuspended
     | OrderPlaced
+    | BundlesPlaced
+    | OrderTriggered
+    | SignalObserved
+    | SessionCleared
     | Traded
     | OrderClosed
     | GateClosed

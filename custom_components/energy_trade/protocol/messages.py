@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from .order_terms import Condition, Preferences
 from .typed_data import Domain, StructType, Value, hash_struct
-from .wire import read_bytes, read_choice, read_hex_int, read_int, read_text
+from .wire import read_bytes, read_choice, read_hex_int, read_int, read_mapping, read_text
 
 INT64_MAX = 2**63 - 1
 ZERO_HASH = bytes(32)
@@ -91,7 +92,8 @@ class Order(Message):
     """An order for one delivery interval; its digest is its id.
 
     ``limit_price_micro_per_kwh`` is ``None`` for a market order, which only the market's price
-    band bounds. ``valid_from`` and ``valid_until`` are UTC seconds, 0 for none.
+    band bounds. ``valid_from`` and ``valid_until`` are UTC seconds, 0 for none. ``bundle`` is the hash
+    of the bundle whose leg the order is.
     """
 
     account: str
@@ -105,6 +107,9 @@ class Order(Message):
     valid_until: int = 0
     client_id: str = ""
     salt: bytes = ZERO_HASH
+    condition: Condition | None = None
+    bundle: bytes = ZERO_HASH
+    preferences: Preferences | None = None
 
     TYPE = StructType(
         "Order",
@@ -133,9 +138,9 @@ class Order(Message):
             "timeInForce": self.time_in_force.code,
             "validFrom": self.valid_from,
             "validUntil": self.valid_until,
-            "condition": ZERO_HASH,
-            "bundle": ZERO_HASH,
-            "preferences": ZERO_HASH,
+            "condition": ZERO_HASH if self.condition is None else self.condition.struct_hash(),
+            "bundle": self.bundle,
+            "preferences": ZERO_HASH if self.preferences is None else self.preferences.struct_hash(),
             "clientId": self.client_id,
             "salt": self.salt,
         }
@@ -170,12 +175,15 @@ class Order(Message):
             "valid_until": self.valid_until,
             "client_id": self.client_id,
             "salt": "0x" + self.salt.hex(),
+            "condition": None if self.condition is None else self.condition.to_wire(),
+            "bundle": "0x" + self.bundle.hex(),
+            "preferences": None if self.preferences is None else self.preferences.to_wire(),
         }
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Order:
-        """Read an order from JSON values."""
-        limit = wire.get("limit_price_micro_per_kwh")
+        """Read an order from JSON values; ``condition``, ``bundle`` and ``preferences`` may be left out."""
+        limit, has = wire.get("limit_price_micro_per_kwh"), {name for name, value in wire.items() if value is not None}
         return cls(
             account=read_text(wire, "account").lower(),
             market=read_text(wire, "market"),
@@ -188,6 +196,9 @@ class Order(Message):
             valid_until=read_int(wire, "valid_until"),
             client_id=read_text(wire, "client_id"),
             salt=read_bytes(wire, "salt", 32),
+            condition=Condition.from_wire(read_mapping(wire, "condition")) if "condition" in has else None,
+            bundle=read_bytes(wire, "bundle", 32) if "bundle" in has else ZERO_HASH,
+            preferences=Preferences.from_wire(read_mapping(wire, "preferences")) if "preferences" in has else None,
         )
 
 

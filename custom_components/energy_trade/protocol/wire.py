@@ -18,6 +18,14 @@ def read_int(wire: Mapping[str, Any], name: str) -> int:
     return value
 
 
+def read_bool(wire: Mapping[str, Any], name: str) -> bool:
+    """Return a truth value."""
+    value = wire.get(name)
+    if not isinstance(value, bool):
+        raise _refusal(name, "true or false", value)
+    return value
+
+
 def read_text(wire: Mapping[str, Any], name: str) -> str:
     """Return a text field."""
     value = wire.get(name)
