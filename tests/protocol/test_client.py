@@ -79,6 +79,18 @@ async def test_market_is_read_and_its_gaps_are_named() -> None:
             await client.market()
 
 
+async def test_sessions_and_fees_are_read_where_a_market_has_them() -> None:
+    fees = {"community_micro_per_kwh": 5_000, "community_share_ppm": 20_000}
+    stages = {"session_every_s": 3_600}
+    async with serving("GET", "/market", answering(MARKET | {"stages": stages, "fees": fees})) as client:
+        info = await client.market()
+    assert (info.session_every_s, info.community_micro_per_kwh, info.community_share_ppm) == (3_600, 5_000, 20_000)
+    assert MarketInfo.from_wire(MARKET).community_share_ppm == 0
+    async with serving("GET", "/market", answering(MARKET | {"fees": {}})) as client:
+        with pytest.raises(CoordinatorUnavailable, match="community_micro_per_kwh: expected an integer"):
+            await client.market()
+
+
 async def test_refusal_and_outage_are_told_apart() -> None:
     refusal = {"code": "gate_closed", "message": "Order a later interval.", "detail": "d"}
     async with serving("GET", "/market", answering(refusal, 422)) as client:

@@ -7,27 +7,30 @@ and the dashboard's tests read the file. Keys are made from fixed secrets: never
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from coordinator.protocol.bundles import Bundle, Leg, legs_hash
 from coordinator.protocol.chain_messages import Correction, Mandate, SettlementHeader, Withdrawal
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey, MeterKey
+from coordinator.protocol.membership import Join, SessionRequest
 from coordinator.protocol.merkle import leaf_hash, merkle_proofs, merkle_root
 from coordinator.protocol.messages import (
     Cancel,
     DeviceReceipt,
-    Join,
     Message,
     MeterRegistration,
     Order,
     Reading,
-    SessionRequest,
     Side,
     TimeInForce,
 )
+from coordinator.protocol.order_terms import Comparison, Condition, Preferences, Signal
 from coordinator.protocol.receipts import reading_leaf
 from coordinator.protocol.recovery import compact
+from coordinator.protocol.signals import SignalMessage
 from coordinator.protocol.typed_data import Domain
 
 PATH = Path(__file__).parents[1] / "cases" / "protocol_vectors.json"
@@ -58,12 +61,16 @@ def build() -> dict[str, Any]:
         },
         "market_hash": _hex(keccak256(MARKET.encode())),
         "keys": _keys(),
-        "orders": [_order(order) for order in _orders()],
+        "orders": [_order(order) for order in [*_orders(), *_conditional_orders(), *_legs()]],
+        "conditions": [_struct(condition) for condition in _conditions()],
+        "preferences": [_struct(preferences) for preferences in _preferences()],
+        "bundles": [_struct(bundle) | {"legs_hash": _hex(legs_hash(bundle.legs))} for bundle in _bundles()],
         "messages": [_by_account(message) for message in _account_messages()],
         "withdrawals": [_by_account(message) for message in _withdrawals()],
         "mandates": [_by_account(message) for message in _mandates()],
         "corrections": [_by_account(message) for message in _corrections()],
         "settlements": [_by_account(message) for message in _settlements()],
+        "signals": [_by_account(message) for message in _signals()],
         "registrations": [_registration()],
         "readings": [_reading(reading) for reading in _readings()],
         "merkle": [_tree(count) for count in (0, 1, 2, 3, 5, 8)],
@@ -106,6 +113,65 @@ def _orders() -> list[Order]:
             1_799_999_999,
             "Zürich ☀",
         ),
+    ]
+
+
+def _conditions() -> list[Condition]:
+    return [
+        Condition(Signal.LAST_PRICE, Comparison.AT_LEAST, 250_000),
+        Condition(Signal.SESSION_PRICE, Comparison.AT_MOST, -(2**63), 1_800_000_000),
+        Condition(Signal.FREQUENCY, Comparison.AT_MOST, 49_800),
+        Condition(Signal.FORECAST_SURPLUS, Comparison.AT_LEAST, 2**63 - 1, 2**64 - 1),
+    ]
+
+
+def _preferences() -> list[Preferences]:
+    ben = account_key("ben").address
+    return [
+        Preferences(green=True),
+        Preferences(local=True, other_limit_price_micro_per_kwh=0),
+        Preferences(green=True, local=True, partner=ben, other_limit_price_micro_per_kwh=-5_000),
+    ]
+
+
+def _bundles() -> list[Bundle]:
+    """A block of all or none, its child, and the two halves of a battery's spread."""
+    ann, ben = account_key("ann").address, account_key("ben").address
+    group, spread = keccak256(b"group"), keccak256(b"spread")
+    two = (Leg(1_800_000_000, 1_500), Leg(1_800_000_900, 2**48 - 1))
+    block = Bundle(ann, MARKET, Side.BUY, 250_000, two)
+    return [
+        block,
+        Bundle(ann, MARKET, Side.SELL, -5_000, two[:1], (1, 3), parent=block.struct_hash(), group=group),
+        Bundle(ben, MARKET, Side.BUY, 90_000, (Leg(1_800_001_800, 4_000),), spread=spread, salt=keccak256(b"salt")),
+        Bundle(ben, MARKET, Side.SELL, 210_000, (Leg(1_800_009_000, 3_600),), spread=spread, salt=keccak256(b"salt")),
+    ]
+
+
+def _conditional_orders() -> list[Order]:
+    """An order for each condition and each kind of preference; the last has both."""
+    ann = account_key("ann").address
+    plain = Order(ann, MARKET, 1_800_002_700, Side.BUY, 900, 260_000)
+    conditional = [replace(plain, condition=condition) for condition in _conditions()]
+    choosy = [replace(plain, preferences=preferences) for preferences in _preferences()]
+    return [*conditional, *choosy, replace(conditional[0], preferences=_preferences()[0])]
+
+
+def _legs() -> list[Order]:
+    """The legs of every bundle; the first bundle's have limits of their own."""
+    limits: list[int | None] = [300_000, None, None, None]
+    return [
+        Order(b.account, MARKET, leg.delivery_start, b.side, leg.energy_wh, limit, bundle=b.struct_hash())
+        for b, limit in zip(_bundles(), limits, strict=True)
+        for leg in b.legs
+    ]
+
+
+def _signals() -> list[Message]:
+    """What the operator says; Ann's key stands for the operator's."""
+    return [
+        SignalMessage(MARKET, Signal.GRID_STATE, 0, 2, 1_799_000_003),
+        SignalMessage(MARKET, Signal.FORECAST_SURPLUS, 1_800_000_000, -(2**63), 2**64 - 1),
     ]
 
 
@@ -167,6 +233,10 @@ def _order(order: Order) -> dict[str, Any]:
         "side": order.side.code,
         "signed_limit": order.signed_limit,
     }
+
+
+def _struct(struct: Condition | Preferences | Bundle) -> dict[str, Any]:
+    return {"type": struct.TYPE.type_string(), "value": struct.to_wire(), "struct_hash": _hex(struct.struct_hash())}
 
 
 def _by_account(message: Message) -> dict[str, Any]:

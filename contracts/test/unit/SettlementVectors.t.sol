@@ -30,7 +30,7 @@ contract SettlementVectorsTest is Community {
             _hasBalances(string.concat(at, ".balances"));
             at = _item(".batches", ++count);
         }
-        VM.assertGe(count, 5, "batches were read");
+        VM.assertGe(count, 9, "batches were read");
     }
 
     function _settles(string memory at) private {
@@ -79,6 +79,9 @@ contract SettlementVectorsTest is Community {
         terms.priceMin = int64(VM.parseJsonInt(json, ".price_min_micro_per_kwh"));
         terms.priceMax = int64(VM.parseJsonInt(json, ".price_max_micro_per_kwh"));
         terms.meteredMaxWh = uint48(_uint(".metered_max_wh"));
+        terms.shortfallPriceMax = int64(VM.parseJsonInt(json, ".shortfall_price_max_micro_per_kwh"));
+        terms.underUsePriceMin = int64(VM.parseJsonInt(json, ".under_use_price_min_micro_per_kwh"));
+        terms.feeMaxMicroPerKwh = uint48(_uint(".fee_max_micro_per_kwh"));
         address made = address(newLedger(terms));
         VM.etch(place, made.code);
         for (uint256 slot; slot < 16; ++slot) {

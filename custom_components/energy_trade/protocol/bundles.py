@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .keccak import keccak256
-from .messages import ZERO_HASH, Side
-from .typed_data import StructType, hash_struct
+from .messages import ZERO_HASH, Order, Side
+from .typed_data import StructType, Value, hash_struct
 from .wire import read_bytes, read_choice, read_int, read_objects, read_text
 
 
@@ -67,24 +67,41 @@ class Bundle:
         ),
     )
 
+    def leg_orders(self) -> tuple[Order, ...]:
+        """Return an order for each leg, to be signed, that leaves all limits to the bundle."""
+        return tuple(
+            Order(
+                self.account,
+                self.market,
+                leg.delivery_start,
+                self.side,
+                leg.energy_wh,
+                None,
+                salt=self.salt,
+                bundle=self.struct_hash(),
+            )
+            for leg in self.legs
+        )
+
+    def values(self) -> Mapping[str, Value]:
+        """Return the struct's values by EIP-712 member name."""
+        return {
+            "account": self.account,
+            "market": self.market,
+            "side": self.side.code,
+            "priceMicroPerKwh": self.price_micro_per_kwh,
+            "minAcceptanceNumerator": self.min_acceptance[0],
+            "minAcceptanceDenominator": self.min_acceptance[1],
+            "parent": self.parent,
+            "group": self.group,
+            "spread": self.spread,
+            "legs": legs_hash(self.legs),
+            "salt": self.salt,
+        }
+
     def struct_hash(self) -> bytes:
         """Return the bundle's id, which its legs' terms carry."""
-        return hash_struct(
-            self.TYPE,
-            {
-                "account": self.account,
-                "market": self.market,
-                "side": self.side.code,
-                "priceMicroPerKwh": self.price_micro_per_kwh,
-                "minAcceptanceNumerator": self.min_acceptance[0],
-                "minAcceptanceDenominator": self.min_acceptance[1],
-                "parent": self.parent,
-                "group": self.group,
-                "spread": self.spread,
-                "legs": legs_hash(self.legs),
-                "salt": self.salt,
-            },
-        )
+        return hash_struct(self.TYPE, self.values())
 
     def to_wire(self) -> dict[str, Any]:
         """Return the bundle as JSON values."""

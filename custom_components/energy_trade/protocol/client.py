@@ -7,29 +7,33 @@ arrived, every call can be repeated) and ``CoordinatorRefused`` (final; code and
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
-from .chain_messages import Withdrawal
+from .bundles import Bundle
+from .chain_messages import Correction, Withdrawal
 from .keys import AccountKey, MeterKey, verify_account
+from .membership import Join, SessionRequest
 from .messages import (
     Cancel,
     DeviceReceipt,
-    Join,
     MeterRegistration,
     Order,
     Reading,
-    SessionRequest,
     device_text,
 )
+from .signals import SignalMessage
 from .typed_data import Domain
 from .wire import read_bytes, read_int, read_mapping, read_text
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 STREAM_SILENCE_S_MAX = 35.0
+_FEES = ("community_micro_per_kwh", "community_share_ppm")
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -59,7 +63,11 @@ class CoordinatorRefused(CoordinatorError):
 
 @dataclass(frozen=True, slots=True)
 class MarketInfo:
-    """The market's public rules, as a home needs them."""
+    """The market's public rules, as a home needs them.
+
+    Bundles trade in sessions, held each ``session_every_s`` (0: never). On top of the price a buyer pays
+    ``community_micro_per_kwh`` and the price's ``community_share_ppm``. A coordinator that names none has none.
+    """
 
     market: str
     name: str
@@ -78,12 +86,17 @@ class MarketInfo:
     domain: Domain
     operator_account: str
     operator_public_key: bytes
+    session_every_s: int = 0
+    community_micro_per_kwh: int = 0
+    community_share_ppm: int = 0
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> MarketInfo:
         """Read the answer of ``GET /market``; raise ``ValueError`` naming the field."""
         band, tariff = read_mapping(wire, "price_band"), read_mapping(wire, "tariff")
         chain, operator = read_mapping(wire, "chain"), read_mapping(wire, "operator")
+        stages = read_mapping(wire, "stages") if "stages" in wire else {"session_every_s": 0}
+        fees = read_mapping(wire, "fees") if "fees" in wire else dict.fromkeys(_FEES, 0)
         return cls(
             market=read_text(wire, "market"),
             name=read_text(wire, "name"),
@@ -102,6 +115,8 @@ class MarketInfo:
             domain=Domain(read_int(chain, "chain_id"), read_text(chain, "ledger").lower()),
             operator_account=read_text(operator, "account").lower(),
             operator_public_key=read_bytes(operator, "public_key", 64),
+            session_every_s=read_int(stages, "session_every_s"),
+            **{name: read_int(fees, name) for name in _FEES},
         )
 
 
@@ -157,11 +172,41 @@ class CoordinatorClient:
 
     async def place_order(self, order: Order, signature: bytes) -> dict[str, Any]:
         """Place a signed order and return its status; placing it again returns its present one."""
-        body = {"order": order.to_wire(), "signature": _hex(signature)}
-        return await self._call("POST", "/orders", body)
+        return await self._call("POST", "/orders", _signed_order(order, signature))
+
+    async def place_orders(self, orders: Sequence[SignedOrder]) -> list[dict[str, Any]]:
+        """Place up to 1,000 signed orders, each for itself; return each one's status, order and refusal."""
+        body = {"orders": [_signed_order(*signed) for signed in orders]}
+        return list((await self._call("POST", "/orders/batch", body))["orders"])
+
+    async def replace_order(
+        self, order: Order, signature: bytes, cancel: Cancel, cancel_signature: bytes
+    ) -> dict[str, Any]:
+        """Place a signed order instead of the open one that ``cancel`` names; return its status.
+
+        It keeps its place in the queue when only its energy is less than what was open, else it enters anew.
+        """
+        body = {
+            **_signed_order(order, signature),
+            "cancel": cancel.to_wire(),
+            "cancel_signature": _hex(cancel_signature),
+        }
+        return await self._call("PUT", f"/orders/{_hex(cancel.order)}", body)
+
+    async def place_bundles(self, bundles: Sequence[Bundle], legs: Sequence[SignedOrder]) -> dict[str, Any]:
+        """Place bundles with the signed orders of all their legs, in that order, all or none; return their status."""
+        left = iter(legs)
+        signed = [
+            {
+                "bundle": bundle.to_wire(),
+                "legs": [_signed_order(*leg) for leg in islice(left, len(bundle.legs))],
+            }
+            for bundle in bundles
+        ]
+        return await self._call("POST", "/bundles", {"bundles": signed})
 
     async def cancel(self, cancel: Cancel, signature: bytes) -> dict[str, Any]:
-        """Cancel one order, or all (``cancel.order`` zero); return the digests cancelled."""
+        """Cancel one order or bundle, or all orders (``cancel.order`` zero); return the digests cancelled."""
         path = f"/orders/{_hex(cancel.order)}" if any(cancel.order) else "/orders"
         body = {"cancel": cancel.to_wire(), "signature": _hex(signature)}
         return await self._call("DELETE", path, body)
@@ -173,6 +218,11 @@ class CoordinatorClient:
         """
         body = {"withdrawal": withdrawal.to_wire(), "signature": _hex(signature)}
         return await self._call("POST", "/withdrawals", body)
+
+    async def send_signal(self, message: SignalMessage, key: AccountKey, domain: Domain) -> dict[str, Any]:
+        """Tell the market a value of the grid or of a forecast; ``key`` is its operator's."""
+        body = {"signal": message.to_wire(), "signature": _hex(key.sign(message.digest(domain)))}
+        return await self._call("POST", "/signals", body)
 
     async def submit_reading(self, reading: Reading, signature: bytes, info: MarketInfo) -> DeviceReceipt:
         """Send a signed reading; return the coordinator's receipt, checked against its key.
@@ -212,9 +262,30 @@ class CoordinatorClient:
         answer = await self._call("GET", f"/accounts/{address}/orders?limit={limit}")
         return list(answer["orders"])
 
-    async def book(self, delivery_start: int) -> dict[str, Any]:
-        """Return the order book of one delivery interval."""
-        return await self._call("GET", f"/book/{delivery_start}")
+    async def order(self, digest: bytes) -> dict[str, Any]:
+        """Return one of the account's orders with its status (needs a session)."""
+        return await self._call("GET", f"/orders/{_hex(digest)}")
+
+    async def bundle(self, struct_hash: bytes) -> dict[str, Any]:
+        """Return one of the account's bundles with its status and its legs' (needs a session)."""
+        return await self._call("GET", f"/bundles/{_hex(struct_hash)}")
+
+    async def book(self, delivery_start: int, node: str | None = None) -> dict[str, Any]:
+        """Return the order book of one delivery interval, at one node or at all together."""
+        at = "" if node is None else f"?node={quote(node, safe='')}"
+        return await self._call("GET", f"/book/{delivery_start}{at}")
+
+    async def auctions(self, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the newest auctions, closing auctions and sessions, newest first."""
+        return list((await self._call("GET", f"/auctions?limit={limit}"))["auctions"])
+
+    async def auction(self, delivery_start: int) -> dict[str, Any]:
+        """Return the closing auction of one delivery interval with its certificate."""
+        return await self._call("GET", f"/auctions/{delivery_start}")
+
+    async def session_auction(self, session_at: int) -> dict[str, Any]:
+        """Return one session auction with its certificate."""
+        return await self._call("GET", f"/session-auctions/{session_at}")
 
     async def intervals(self, since: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return delivery intervals from ``since`` on."""
@@ -228,6 +299,15 @@ class CoordinatorClient:
     async def receipt(self, address: str, delivery_start: int) -> dict[str, Any]:
         """Return one settlement receipt with its proof (needs a session)."""
         return await self._call("GET", f"/receipts/{address}/{delivery_start}")
+
+    async def corrections(self, address: str) -> list[dict[str, Any]]:
+        """Return corrections of the account's settled intervals (needs a session)."""
+        return list((await self._call("GET", f"/corrections/{address}"))["corrections"])
+
+    async def sign_correction(self, correction: Correction, signature: bytes) -> dict[str, Any]:
+        """Agree to what a correction takes off the account; agreeing again is harmless."""
+        body = {"correction": correction.to_wire(), "signature": _hex(signature)}
+        return await self._call("POST", "/corrections", body)
 
     async def stream(self, since: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """Yield the stream's messages: a snapshot (or what came after ``since``), then events.
@@ -268,6 +348,8 @@ class CoordinatorClient:
             raise CoordinatorUnavailable(f"no answer from {self._base}: {error!r}") from error
 
 
+type SignedOrder = tuple[Order, bytes]
+
 _STREAM_TIMEOUT = aiohttp.ClientWSTimeout(ws_receive=STREAM_SILENCE_S_MAX, ws_close=5.0)
 
 
@@ -301,6 +383,10 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CoordinatorUnavailable("the answer is not a JSON object")
     return value
+
+
+def _signed_order(order: Order, signature: bytes) -> dict[str, Any]:
+    return {"order": order.to_wire(), "signature": _hex(signature)}
 
 
 def _hex(data: bytes) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from .typed_data import StructType, hash_struct
+from .typed_data import StructType, Value, hash_struct
 from .wire import read_bool, read_choice, read_int, read_text
 
 ZERO_ADDRESS = "0x" + "00" * 20
@@ -82,17 +82,18 @@ class Condition:
         (("signal", "uint8"), ("comparison", "uint8"), ("threshold", "int64"), ("deliveryStart", "uint64")),
     )
 
+    def values(self) -> Mapping[str, Value]:
+        """Return the struct's values by EIP-712 member name."""
+        return {
+            "signal": self.signal.code,
+            "comparison": self.comparison.code,
+            "threshold": self.threshold,
+            "deliveryStart": self.delivery_start,
+        }
+
     def struct_hash(self) -> bytes:
         """Return what the order's terms carry."""
-        return hash_struct(
-            self.TYPE,
-            {
-                "signal": self.signal.code,
-                "comparison": self.comparison.code,
-                "threshold": self.threshold,
-                "deliveryStart": self.delivery_start,
-            },
-        )
+        return hash_struct(self.TYPE, self.values())
 
     def to_wire(self) -> dict[str, Any]:
         """Return the condition as JSON values."""
@@ -140,19 +141,20 @@ class Preferences:
         ),
     )
 
+    def values(self) -> Mapping[str, Value]:
+        """Return the struct's values by EIP-712 member name."""
+        other = self.other_limit_price_micro_per_kwh
+        return {
+            "green": int(self.green),
+            "local": int(self.local),
+            "partner": self.partner,
+            "onlyPreferred": int(other is None),
+            "otherLimitPriceMicroPerKwh": other or 0,
+        }
+
     def struct_hash(self) -> bytes:
         """Return what the order's terms carry."""
-        other = self.other_limit_price_micro_per_kwh
-        return hash_struct(
-            self.TYPE,
-            {
-                "green": int(self.green),
-                "local": int(self.local),
-                "partner": self.partner,
-                "onlyPreferred": int(other is None),
-                "otherLimitPriceMicroPerKwh": other or 0,
-            },
-        )
+        return hash_struct(self.TYPE, self.values())
 
     def to_wire(self) -> dict[str, Any]:
         """Return the preferences as JSON values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .keccak import keccak256
 
@@ -38,15 +39,7 @@ class Domain:
 
     def separator(self) -> bytes:
         """Return EIP-712's domain separator (32 bytes)."""
-        return hash_struct(
-            _DOMAIN,
-            {
-                "name": "Energy Trade",
-                "version": "1",
-                "chainId": self.chain_id,
-                "verifyingContract": self.ledger,
-            },
-        )
+        return _separator(self.chain_id, self.ledger)
 
     def digest(self, struct_hash: bytes) -> bytes:
         """Return the 32 bytes that are signed for a struct."""
@@ -63,6 +56,19 @@ def hash_struct(kind: StructType, values: Mapping[str, Value]) -> bytes:
         except (OverflowError, ValueError) as error:
             raise ValueError(f"{kind.name}.{name}: {error}") from error
     return keccak256(b"".join(words))
+
+
+@lru_cache(maxsize=16)  # a process knows few domains and hashes thousands of messages a second
+def _separator(chain_id: int, ledger: str) -> bytes:
+    return hash_struct(
+        _DOMAIN,
+        {
+            "name": "Energy Trade",
+            "version": "1",
+            "chainId": chain_id,
+            "verifyingContract": ledger,
+        },
+    )
 
 
 def _word(member: str, value: Value, nested: Mapping[str, StructType]) -> bytes:
