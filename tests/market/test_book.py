@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import random
+from collections.abc import Callable
 from heapq import heapify
 from typing import Any
 
@@ -89,7 +92,7 @@ def test_a_storm_of_cancels_leaves_nothing_behind() -> None:
         book.remove(key)
     half = book.side(Side.BUY)
     assert half.best() == 10**6
-    assert len(half._heap) == len(half._levels) < 200
+    assert len(half.heap) == len(half.by_rank) < 200
     book.remove(-1)
     assert half.best() is None
     assert list(half.levels()) == []
@@ -103,7 +106,7 @@ def test_empty_levels_are_counted() -> None:
         book.add(Resting(key, Side.SELL, 2 + key % 3, 5))
         book.remove(key)
     half = book.side(Side.SELL)
-    assert half._empty == sum(not level.queue for level in half._levels.values()) == 3
+    assert half._empty == sum(not level.count for level in half.by_rank.values()) == 3
 
 
 def test_the_best_price_follows_a_cancel() -> None:
@@ -124,6 +127,99 @@ def test_a_match_ends_at_its_own_account() -> None:
     assert ([fill.key for fill in match.fills], match.remaining_wh, match.self_trade) == (["a"], 3, True)
     passing = book.match(Side.BUY, 4, 7, owner="me", gone={"b"})
     assert ([fill.key for fill in passing.fills], passing.self_trade) == (["a", "c"], False)
+
+
+def test_an_order_takes_the_place_of_another() -> None:
+    """First, middle, last and alone; the others keep theirs, and the level counts what is there now."""
+    for place in range(3):
+        book: Book[str] = Book()
+        for key in "abc":
+            book.add(Resting(key, Side.SELL, 7, 5, owner=key))
+        old = "abc"[place]
+        assert book.put_in_place(old, Resting("new", Side.SELL, 7, 3, owner="n")).key == old
+        assert book.get(old) is None
+        expected = ["a", "b", "c"]
+        expected[place] = "new"
+        (level,) = book.side(Side.SELL).levels()
+        assert [resting.key for resting in level] == expected
+        assert (level.count, level.energy_wh) == (3, 13)
+        assert [fill.key for fill in book.match(Side.BUY, 13, 7).fills] == expected
+        for key in expected:
+            book.remove(key)
+        assert (book.best(Side.SELL), len(book)) == (None, 0)
+
+
+def test_an_order_at_market_takes_the_place_of_another() -> None:
+    book: Book[str] = Book()
+    for key in "abc":
+        book.add(Resting(key, Side.BUY, None, 5))
+    book.put_in_place("b", Resting("new", Side.BUY, None, 4))
+    assert [resting.key for resting in book.waiting()] == ["a", "new", "c"]
+    assert book.side(Side.BUY).at_market.energy_wh == 14
+
+
+@pytest.mark.parametrize(("side", "price"), [(Side.BUY, 8), (Side.SELL, 7), (Side.BUY, None)])
+def test_there_is_no_place_to_take_at_another_price(side: Side, price: int | None) -> None:
+    book: Book[str] = Book()
+    book.add(Resting("a", Side.BUY, 7, 5))
+    with pytest.raises(AssertionError, match="only at the same price"):
+        book.put_in_place("a", Resting("b", side, price, 5))
+    assert book.get("a") is not None
+    assert book.get("b") is None
+
+
+def test_market_orders_wait_by_side_and_first_in_line() -> None:
+    book: Book[str] = Book()
+    for key, side, price in (("s", Side.SELL, None), ("b1", Side.BUY, 5), ("b2", Side.BUY, None), ("b3", Side.BUY, 6)):
+        book.add(Resting(key, side, price, 1))
+    assert [resting.key for resting in book.waiting()] == ["b2", "b3", "b1", "s"]
+    assert book.content(Side.BUY) == [(None, [("b2", 1)]), (6, [("b3", 1)]), (5, [("b1", 1)])]
+    assert book.match(Side.SELL, 5, None).fills == ((("b3"), 6, 1), ("b1", 5, 1))
+
+
+def test_an_owners_market_order_that_waits_is_met_last() -> None:
+    book: Book[str] = Book()
+    book.add(Resting("mine", Side.SELL, None, 5, "me"))
+    book.add(Resting("other", Side.SELL, 7, 5, "other"))
+    assert book.match(Side.BUY, 5, 7, "me").self_trade is False
+    assert book.match(Side.BUY, 6, 7, "me").self_trade is True
+    assert book.match(Side.BUY, 6, 7, "me", gone={"mine"}).self_trade is False
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda book: pickle.loads(pickle.dumps(book))])
+def test_a_book_is_copied_however_long_its_queues_are(copied: Callable[[Book[int]], Book[int]]) -> None:
+    book: Book[int] = Book()
+    for key in range(30_000):
+        book.add(Resting(key, Side.SELL, 100 + key % 2, 1 + key % 3, "who", None, None, key, key + 1))
+    twin = copied(book)
+    assert twin.content(Side.SELL) == book.content(Side.SELL)
+    twin.remove(5)
+    assert len(book) == len(twin) + 1 == 30_000
+    order = twin.get(6)
+    assert order is not None
+    assert (order.owner, order.expiry, order.sequence) == ("who", 6, 7)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(0, 2)), max_size=20),
+    st.tuples(st.integers(1, 40), st.none() | st.integers(0, 6), st.integers(0, 2)),
+)
+@settings(max_examples=300, derandomize=True)
+def test_taking_is_matching_and_filling(rest: list[tuple[int, int, int]], order: tuple[int, int | None, int]) -> None:
+    one, two = Book[int](), Book[int]()
+    for key, (price, energy_wh, owner) in enumerate(rest):
+        for book in (one, two):
+            book.add(Resting(key, Side.SELL, price, energy_wh, owner))
+    energy_wh, limit, owner = order
+    match = one.match(Side.BUY, energy_wh, limit, owner)
+    gone = [fill.key for fill in match.fills if not one.fill(fill.key, fill.energy_wh).energy_wh]
+    fills, remaining_wh, self_trade, taken = two.take(Side.BUY, energy_wh, limit, owner)
+    assert (tuple(fills), remaining_wh, self_trade) == match
+    assert [resting.key for resting in taken] == gone
+    assert one.content(Side.SELL) == two.content(Side.SELL)
+    assert [(level.count, level.energy_wh) for level in one.side(Side.SELL).levels()] == [
+        (level.count, level.energy_wh) for level in two.side(Side.SELL).levels()
+    ]
 
 
 @given(st.lists(st.integers()))
