@@ -6,11 +6,11 @@ Wh. Bids are net of the community's fee already, so a price is what the seller a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..protocol.messages import Side
 from .proposal import NodePrice
-from .rules import ClearingRule
+from .rules import ClearingRule, Tariff
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,20 @@ class Problem[K]:
     lines: tuple[NetworkLine, ...] = ()
     rule: ClearingRule = field(default_factory=ClearingRule)
     band: tuple[int, int] | None = None
+    tariff: Tariff | None = None
 
     @property
     def needs_solver(self) -> bool:
         """Whether intervals or nodes are coupled; otherwise each interval is a call auction of its own."""
         return bool(self.bundles or self.lines)
+
+    def rule_name(self, outcome: str) -> str:
+        """Return the name of the rule as it was used: where intervals or nodes are coupled prices are midpoints.
+
+        After a ``fallback`` each node was alone, under the rule as it is.
+        """
+        coupled = self.needs_solver and not outcome.startswith("fallback: ")
+        return (replace(self.rule, price="midpoint") if coupled else self.rule).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,8 @@ class IntervalResult:
 class Result[K]:
     """What an auction came to. ``fills`` holds every single order, ``accepted`` the accepted bundles only.
 
-    ``outcome`` is ``optimal``, ``feasible`` (a gap is left) or ``fallback: <cause>``.
+    ``outcome`` is ``optimal``, ``feasible`` (a gap is left) or ``fallback: <cause>``; ``fallen`` are the intervals that
+    were held without bundles and lines while the rest stands (``partial fallback: <cause>``).
     """
 
     intervals: tuple[IntervalResult, ...]
@@ -112,3 +122,4 @@ class Result[K]:
     welfare_micro: int
     bound_micro: int | None
     outcome: str
+    fallen: tuple[int, ...] = ()
