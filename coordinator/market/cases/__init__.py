@@ -11,6 +11,7 @@ from typing import Any
 from .call_auction import call_auction
 from .continuous import continuous
 from .reading import CaseError, as_list, as_object, field, name_of, shown
+from .session import Solver, session
 
 __all__ = ["CaseError", "cases_in", "clear_case"]
 
@@ -25,6 +26,8 @@ def cases_in(document: object) -> list[tuple[str, object]]:
     if "cases" not in document:
         return [(name_of(document, ""), document["case"])]
     entries = as_list(document["cases"], "cases")
+    if not entries:
+        raise CaseError("cases: expected at least one case, was []")
     wrapped = [as_object(entry, f"cases[{index}]") for index, entry in enumerate(entries)]
     return [
         (name_of(entry, f"cases[{index}]"), field(entry, "case", f"cases[{index}]"))
@@ -32,8 +35,8 @@ def cases_in(document: object) -> list[tuple[str, object]]:
     ]
 
 
-def clear_case(case: object) -> dict[str, Any]:
-    """Return the result of one case; raise ``CaseError`` when there is none."""
+def clear_case(case: object, solver: Solver | None = None) -> dict[str, Any]:
+    """Return the result of one case, of a session with the solver's help; raise ``CaseError`` when there is none."""
     fields = as_object(case, "case")
     match field(fields, "kind", ""):
         case "call_auction":
@@ -41,7 +44,7 @@ def clear_case(case: object) -> dict[str, Any]:
         case "continuous":
             return continuous(fields)
         case "session":
-            raise CaseError("not supported yet: session auctions")
+            return session(fields, solver)
         case other:
             expected = "call_auction, continuous or session"
             raise CaseError(f"kind: expected {expected}, was {shown(other)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ...protocol.messages import Side
@@ -24,6 +25,12 @@ def as_list(value: object, where: str) -> Sequence[Any]:
     if isinstance(value, list):
         return value
     raise CaseError(f"{where}: expected a list, was {shown(value)}")
+
+
+def given(fields: Mapping[str, Any], name: str, default: Any) -> Any:
+    """Return a field that may be left out or ``null``."""
+    value = fields.get(name)
+    return default if value is None else value
 
 
 def field(fields: Mapping[str, Any], name: str, where: str) -> Any:
@@ -58,6 +65,13 @@ def as_integer(value: object, where: str) -> int:
     raise CaseError(f"{where}: expected an integer, was {shown(value)}")
 
 
+def as_flag(value: object, where: str) -> bool:
+    """Return true or false."""
+    if isinstance(value, bool):
+        return value
+    raise CaseError(f"{where}: expected true or false, was {shown(value)}")
+
+
 def as_price(value: object, where: str) -> int | None:
     """Return a price, or ``None`` for none."""
     return None if value is None else as_integer(value, where)
@@ -71,7 +85,7 @@ def within(value: int, low: int, high: int, where: str) -> None:
 
 def as_text(value: object, where: str) -> str:
     """Return text that is not empty."""
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and not any("\ud800" <= sign <= "\udfff" for sign in value):
         return value
     raise CaseError(f"{where}: expected text, was {shown(value)}")
 
@@ -93,7 +107,24 @@ def as_choice[C: str](value: object, choices: Sequence[C], where: str) -> C:
 def shown(value: object) -> str:
     """Show a foreign value in one line without flooding the message."""
     try:
-        text = repr(value)
+        text = _written(value, _DEPTH_SHOWN)
     except ValueError:  # an integer of more digits than Python prints
         return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+_DEPTH_SHOWN = 4
+_ENTRIES_SHOWN = 20
+_JSON_WORDS = {"None": "null", "True": "true", "False": "false", "nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def _written(value: object, depth: int) -> str:
+    """Return a value in the words of JSON, its texts in single quotes."""
+    if isinstance(value, list):
+        inner = [_written(entry, depth - 1) for entry in value[:_ENTRIES_SHOWN]] if depth else ["..."]
+        return f"[{', '.join(inner)}]"
+    if isinstance(value, Mapping):
+        entries = islice(value.items(), _ENTRIES_SHOWN)
+        inner = [f"{name!r}: {_written(entry, depth - 1)}" for name, entry in entries] if depth else ["..."]
+        return f"{{{', '.join(inner)}}}"
+    return repr(value) if isinstance(value, str) else _JSON_WORDS.get(repr(value), repr(value))
