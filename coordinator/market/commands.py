@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..protocol.bundles import Bundle
-from ..protocol.chain_messages import Withdrawal
+from ..protocol.chain_messages import Correction, Withdrawal
 from ..protocol.messages import Order
 from ..protocol.order_terms import Signal
 from .proposal import Proposal
@@ -88,11 +88,15 @@ class FireOrder:
 
 @dataclass(frozen=True, slots=True)
 class ObserveSignal:
-    """Tell the market a value of the grid, or of a forecast for one interval (else ``delivery_start`` is 0)."""
+    """Tell the market a value of the grid, or of a forecast for one interval (else ``delivery_start`` is 0).
+
+    ``issued_at`` (UTC seconds; 0: unknown) orders the tellings: an older one never replaces a newer one.
+    """
 
     signal: Signal
     delivery_start: int
     value: int
+    issued_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +252,46 @@ class SettleInterval:
 
 
 @dataclass(frozen=True, slots=True)
+class ResettleInterval:
+    """Settle an interval again on what the readings say by now, before its batch has left for the chain."""
+
+    delivery_start: int
+    energies: tuple[MeteredEnergy, ...]
+    readings_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeCorrection:
+    """Ask the members to correct an interval whose batch is on chain: the readings say otherwise by now.
+
+    ``receipts_root`` is that of the corrected receipts. ``fee_account`` gets, or gives, what the fees differ by.
+    """
+
+    delivery_start: int
+    energies: tuple[MeteredEnergy, ...]
+    readings_root: bytes
+    receipts_root: bytes
+    fee_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignCorrection:
+    """Book that an account agrees to what a proposed correction takes; ``signature`` as in ``PlaceOrder``."""
+
+    correction: Correction
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndCorrection:
+    """Give up a correction that the contract refuses, or the operator."""
+
+    delivery_start: int
+    revision: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExcludeFromSettlement:
     """Settle an interval again without an account's trades: the contract refuses them.
 
@@ -306,6 +350,10 @@ type Command = (
     | CloseGate
     | ExpireOrders
     | SettleInterval
+    | ResettleInterval
+    | ProposeCorrection
+    | SignCorrection
+    | EndCorrection
     | ExcludeFromSettlement
     | ConfirmSettlement
     | HaltTrading

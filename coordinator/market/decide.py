@@ -7,6 +7,7 @@ It never changes the state and never raises for a user's mistake. Orders are jud
 from __future__ import annotations
 
 from .balancing import book_balancing
+from .bundles import place_bundles
 from .closing import close_gate
 from .commands import (
     AdmitMember,
@@ -16,22 +17,33 @@ from .commands import (
     BookRequest,
     BookWithdrawal,
     CancelOrder,
+    ClearSession,
     CloseGate,
     Command,
     ConfirmSettlement,
     CreditFunds,
+    EndCorrection,
     EndWithdrawal,
     ExcludeFromSettlement,
     ExpireOrders,
+    FireOrder,
     HaltTrading,
     LapseRequests,
+    ObserveSignal,
+    PlaceBundles,
     PlaceOrder,
+    ProposeCorrection,
     RegisterMeter,
+    ReplaceOrder,
+    ResettleInterval,
     ResumeTrading,
     SettleInterval,
+    SignCorrection,
     SuspendMeter,
     Withdraw,
 )
+from .conditions import fire_order, observe_signal
+from .corrections import judge_correction
 from .events import (
     Event,
     FundsCredited,
@@ -44,8 +56,9 @@ from .events import (
     TradingHalted,
     TradingResumed,
 )
-from .orders import cancel_orders, expire_orders, has_expired_orders, place_order
+from .orders import cancel_orders, expire_orders, has_expired_orders, place_order, replace_order
 from .rejections import Code, refuse
+from .sessions import clear_session, due_session
 from .state import IntervalStage, MarketState
 from .withdrawals import (
     accept_withdrawal,
@@ -65,12 +78,22 @@ type Decision = tuple[Event, ...] | Rejected
 def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: C901, PLR0911, PLR0912 - one arm per command
     """Return what the command, sequenced at the UTC second ``at``, makes happen.
 
-    ``SettleInterval`` and ``ExcludeFromSettlement`` are the ledger's to decide (they need settlement)
-    and are refused here. An empty tuple is an accepted command with nothing to do (cancel all, and none is open).
+    What settles an interval, or settles it anew, is the ledger's to decide (it needs settlement)
+    and is refused here. An empty tuple is an accepted command with nothing to do (cancel all, and none is open).
     """
     match command:
         case PlaceOrder():
             return place_order(state, command, at)
+        case ReplaceOrder():
+            return replace_order(state, command, at)
+        case PlaceBundles():
+            return place_bundles(state, command, at)
+        case ClearSession():
+            return clear_session(state, command, at)
+        case FireOrder():
+            return fire_order(state, command, at)
+        case ObserveSignal():
+            return observe_signal(state, command, at)
         case CancelOrder():
             return cancel_orders(state, command, at)
         case ExpireOrders():
@@ -107,12 +130,14 @@ def decide(state: MarketState, command: Command, at: int) -> Decision:  # noqa: 
             return _halt(state, command)
         case ResumeTrading():
             return _resume(state, command)
-        case SettleInterval() | ExcludeFromSettlement():
+        case SignCorrection() | EndCorrection():
+            return judge_correction(state, command)
+        case SettleInterval() | ResettleInterval() | ProposeCorrection() | ExcludeFromSettlement():
             return refuse(Code.NOT_SUPPORTED, "the ledger settles intervals; ask it, not the market")
 
 
 def due(state: MarketState, at: int) -> tuple[Command, ...]:
-    """Return what the clock asks for at ``at``: expiries, then gates to close, oldest first, then lapsed requests."""
+    """Return what the clock asks for: expiries, gates to close, oldest first, a session, lapsed requests."""
     gates = (
         CloseGate(start)
         for start in sorted(state.intervals)
@@ -120,7 +145,8 @@ def due(state: MarketState, at: int) -> tuple[Command, ...]:
     )
     expiries = (ExpireOrders(),) if has_expired_orders(state, at) else ()
     lapses = (LapseRequests(),) if lapsed_requests(state, at) else ()
-    return (*expiries, *gates, *lapses)
+    session = due_session(state, at)
+    return (*expiries, *gates, *(() if session is None else (session,)), *lapses)
 
 
 def _admit(state: MarketState, command: AdmitMember) -> Decision:

@@ -106,6 +106,7 @@ class SignalObserved:
     signal: Signal
     delivery_start: int
     value: int
+    issued_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ class SettledTrade:
     """What one trade became after metering; the buyer pays ``value_micro`` and the fees.
 
     The seller owes ``shortfall_micro`` for ``short_wh`` that it did not deliver, the buyer ``under_use_micro`` for
-    ``unused_wh`` that it did not take.
+    ``unused_wh`` that it did not take. A ``void`` trade is of an excluded account: it settles nothing.
     """
 
     trade_id: int
@@ -300,6 +301,7 @@ class SettledTrade:
     unused_wh: int = 0
     shortfall_micro: int = 0
     under_use_micro: int = 0
+    void: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +347,8 @@ class IntervalSettled:
 class IntervalResettled:
     """The interval was settled again, in place of the settlement before; ``revision`` counts from 1.
 
-    All trades of the ``excluded`` accounts are void: they settle nothing. The metered energy is
-    the first settlement's.
+    All trades of the ``excluded`` accounts are void: they settle nothing. Without ``late_readings`` the metered
+    energy is that of the settlement before.
     """
 
     delivery_start: int
@@ -356,9 +358,80 @@ class IntervalResettled:
     trades: tuple[SettledTrade, ...]
     rows: tuple[SettlementRow, ...]
     readings_root: bytes
+    late_readings: bool = False
 
 
-type Settled = IntervalSettled | IntervalResettled
+@dataclass(frozen=True, slots=True)
+class CorrectionProposed:
+    """A settled interval whose batch is on chain should have been settled so; nothing has changed yet.
+
+    ``revision`` goes on from the settlement's. ``changes`` are what it adds to each account's columns; who loses
+    has to sign. ``unminted`` are the accounts that the batch had no row of: nothing can be minted for them now.
+    """
+
+    delivery_start: int
+    revision: int
+    excluded: tuple[str, ...]
+    energies: tuple[MeteredEnergy, ...]
+    trades: tuple[SettledTrade, ...]
+    rows: tuple[SettlementRow, ...]
+    readings_root: bytes
+    receipts_root: bytes
+    changes: tuple[AccountChange, ...]
+    unminted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionSigned:
+    """An account that a proposed correction takes something from has agreed."""
+
+    delivery_start: int
+    revision: int
+    account: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionRow:
+    """One account's row of a correction as the contract takes it; ``signature`` is empty for who only gains."""
+
+    account: str
+    money_micro: int
+    energy_wh: int
+    signature: bytes = b""
+
+    @property
+    def minted_wh(self) -> int:
+        """Production that was found later."""
+        return max(0, self.energy_wh)
+
+    @property
+    def burned_wh(self) -> int:
+        """Energy that was minted and has not been produced."""
+        return max(0, -self.energy_wh)
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionAgreed:
+    """All who lose have signed: the correction goes to the chain."""
+
+    delivery_start: int
+    revision: int
+    rows: tuple[CorrectionRow, ...]
+    readings_root: bytes
+    receipts_root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionEnded:
+    """A proposed correction will never be, for this ``reason``."""
+
+    delivery_start: int
+    revision: int
+    reason: str
+
+
+type Settled = IntervalSettled | IntervalResettled | CorrectionProposed
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +482,10 @@ type Event = (
     | BalancingForgotten
     | IntervalSettled
     | IntervalResettled
+    | CorrectionProposed
+    | CorrectionSigned
+    | CorrectionAgreed
+    | CorrectionEnded
     | SettlementConfirmed
     | TradingHalted
     | TradingResumed

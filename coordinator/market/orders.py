@@ -1,70 +1,85 @@
-"""Judging orders: placing, cancelling, expiring. Looks at the state, changes nothing.
+"""Judging orders: placing, replacing, cancelling, expiring. Looks at the state, changes nothing.
 
-A market order trades at once with what rests. What remains of it waits for the closing auction
-(it does not rest at the band's edge, where anyone could sell to it at the highest price).
+A market order trades at once with what rests. What remains of it waits for an auction (it does not rest at
+the band's edge, where anyone could sell to it at the highest price). An order with preferences waits for
+the auctions altogether. A newer order that could trade with the same account's own is cancelled.
 """
 
 from __future__ import annotations
 
-from itertools import takewhile
+from collections.abc import Collection, Iterable
 
 from ..protocol.messages import ZERO_HASH, Order, Side, TimeInForce
-from .book import Match, in_order
-from .commands import CancelOrder, PlaceOrder
+from .admission import AT_ONCE, freed_by, refuse_leg_alone, refuse_order
+from .book import Match
+from .commands import CancelOrder, PlaceOrder, ReplaceOrder
 from .events import CloseReason, Event, OrderClosed, OrderPlaced, Rejected, Stage, Traded
+from .leaving import closings, expired_orders, expiring, family_legs
 from .rejections import Code, refuse
-from .rules import MarketRules
-from .state import Interval, IntervalStage, KnownOrder, MarketState
+from .state import Interval, KnownOrder, MarketState
 
 
 def place_order(state: MarketState, command: PlaceOrder, at: int) -> tuple[Event, ...] | Rejected:
     """Return the order's placing, its trades and, where it does not rest, its closing."""
-    expired = expired_orders(state, at)
-    rejected = (
-        _refuse_sender(state, command)
-        or _refuse_interval(state, command.order, at)
-        or _refuse_terms(state, command.order, at)
-        or _refuse_funds(state, command.order, expired)
-    )
+    order, digest = command.order, command.digest
+    expired = expiring(state, at)
+    room = freed_by(state, order.account, expired)
+    rejected = refuse_leg_alone(order) or refuse_order(state, order, digest, at, room)
     if rejected is not None:
         return rejected
-    events: list[Event] = [_closed(known, CloseReason.EXPIRED) for known in expired]
-    events.append(OrderPlaced(command.order, command.digest, command.signature))
-    match, reason = _match(state, command.order, {known.digest for known in expired})
-    events += _trades(state, command, match)
-    if reason is not None:
-        events.append(OrderClosed(command.digest, match.remaining_wh, reason))
-    return tuple(events)
+    placed = OrderPlaced(order, digest, command.signature)
+    return (*expired, placed, *_first(state, order, digest, {closed.digest for closed in expired}))
+
+
+def replace_order(state: MarketState, command: ReplaceOrder, at: int) -> tuple[Event, ...] | Rejected:
+    """Return the new order's placing, its trades, and the old one's closing.
+
+    The new order keeps the old one's place where price and preferences are the same and it asks for no more energy
+    than is open; otherwise it enters anew.
+    """
+    order, digest = command.order, command.digest
+    expired = expiring(state, at)
+    gone = {closed.digest for closed in expired}
+    rejected = _refuse_replacement(state, command, at, gone)
+    if rejected is not None:
+        return rejected
+    old = state.orders[command.replaces]
+    room = freed_by(state, order.account, expired)
+    room.free(old)
+    rejected = refuse_leg_alone(order) or refuse_order(state, order, digest, at, room)
+    if rejected is not None:
+        return rejected
+    closing = OrderClosed(old.digest, old.remaining_wh, CloseReason.REPLACED)
+    if _keeps_its_place(order, old):
+        return (*expired, OrderPlaced(order, digest, command.signature, old.digest), closing)
+    placed = OrderPlaced(order, digest, command.signature)
+    return (*expired, closing, placed, *_first(state, order, digest, gone))
 
 
 def cancel_orders(state: MarketState, command: CancelOrder, at: int) -> tuple[Event, ...] | Rejected:
-    """Return the closing of one order, or of all received by ``until`` whose gates are open."""
+    """Return the closing of one order or bundle, or of all received by ``until`` whose gates are open."""
     if command.order == ZERO_HASH:
         account = state.accounts.get(command.account)
-        known_orders = [state.orders[digest] for digest in account.open_orders] if account else []
-        return tuple(
-            _closed(known, CloseReason.CANCELLED)
-            for known in known_orders
-            if known.received_at <= command.until and _is_before_gate(state, known.order, at)
-        )
-    known = state.orders.get(command.order)
+        mine = [state.orders[digest] for digest in account.open_orders] if account else []
+        leaving = (known for known in mine if known.received_at <= command.until and _is_free(state, known, at))
+        return tuple(closings(state, leaving, CloseReason.CANCELLED))
+    bundle = state.bundles.get(command.order)
+    known = state.orders.get(bundle.legs[0] if bundle is not None else command.order)
     if known is None:
         return refuse(Code.UNKNOWN_ORDER, "no such order; check its digest")
     if known.order.account != command.account:
         return refuse(Code.NOT_YOUR_ORDER, "only the account that placed an order may cancel it")
     if known.closed is not None:
         return refuse(Code.ORDER_NOT_OPEN, "nothing of the order is left to cancel", known.closed.value)
-    if not _is_before_gate(state, known.order, at):
+    if not _is_free(state, known, at):
         return refuse(Code.GATE_CLOSED, "the gate has closed; the order is in the closing auction")
-    return (_closed(known, CloseReason.CANCELLED),)
+    return tuple(closings(state, [known], CloseReason.CANCELLED))
 
 
 def expire_orders(state: MarketState, at: int) -> tuple[Event, ...] | Rejected:
     """Return the closing of every order whose ``valid_until`` has come."""
-    expired = expired_orders(state, at)
-    if not expired:
-        return refuse(Code.NOTHING_DUE, "no order expires yet")
-    return tuple(_closed(known, CloseReason.EXPIRED) for known in expired)
+    expired = expiring(state, at)
+    return tuple(expired) if expired else refuse(Code.NOTHING_DUE, "no order expires yet")
 
 
 def has_expired_orders(state: MarketState, at: int) -> bool:
@@ -72,110 +87,69 @@ def has_expired_orders(state: MarketState, at: int) -> bool:
     return bool(expired_orders(state, at))
 
 
-def expired_orders(state: MarketState, at: int) -> list[KnownOrder]:
-    """Return the open orders whose ``valid_until`` is at most ``at``, the earliest first."""
-    due = takewhile(lambda entry: entry[0] <= at, in_order(state.expiries))
-    known_orders = (state.orders.get(digest) for _, _, digest in due)
-    return [known for known in known_orders if known is not None and known.closed is None]
+def entering(state: MarketState, order: Order, digest: bytes, gone: Collection[bytes]) -> list[Event]:
+    """Return the trades of an order that enters and, where it does not stay, its closing.
 
-
-def _refuse_sender(state: MarketState, command: PlaceOrder) -> Rejected | None:
-    order = command.order
-    if command.digest in state.orders:
-        return refuse(Code.DUPLICATE_ORDER, "the order is known already; ask for its status")
-    if state.halted is not None:
-        return refuse(Code.TRADING_HALTED, "trading is halted; try again after it resumes", state.halted)
-    if order.market != state.rules.market:
-        return refuse(Code.WRONG_MARKET, f"this market is {state.rules.market}; sign for it")
-    if order.account not in state.members:
-        return refuse(Code.NOT_A_MEMBER, "join the market before trading")
-    meters = [state.meters[device] for device in state.accounts[order.account].meters]
-    if not meters:
-        return refuse(Code.UNKNOWN_METER, "register a meter before trading; it settles the trades")
-    if all(meter.suspended is not None for meter in meters):
-        return refuse(Code.SUSPENDED, "the account's meter is suspended; ask the operator")
-    return None
-
-
-def _refuse_interval(state: MarketState, order: Order, at: int) -> Rejected | None:
-    rules, start = state.rules, order.delivery_start
-    if start < 0 or start % rules.interval_s:
-        return refuse(
-            Code.INTERVAL_MISALIGNED,
-            f"delivery_start must be a multiple of {rules.interval_s} s",
-        )
-    if start in state.accounts[order.account].cancelled:
-        return refuse(Code.INTERVAL_CANCELLED, "the account cancelled this interval on chain; take another one")
-    interval = state.intervals.get(start)
-    if interval is not None and interval.stage is not IntervalStage.OPEN:
-        return refuse(Code.INTERVAL_NOT_OPEN, "trading for this interval is over; take a later one")
-    if at >= rules.gate_at(start):
-        return refuse(
-            Code.GATE_CLOSED,
-            f"the gate closes {rules.gate_s} s before delivery; take a later interval",
-        )
-    if start > at + rules.horizon_s:
-        return refuse(Code.BEYOND_HORIZON, f"orders are taken up to {rules.horizon_s} s ahead; wait")
-    return _refuse_crowd(rules, interval, order.account) if interval is not None else None
-
-
-def _refuse_crowd(rules: MarketRules, interval: Interval, account: str) -> Rejected | None:
-    """Refuse whom the memory or the interval's batch has no room for.
-
-    Whoever has no place gets one: places are kept free for all members there may ever be, also for
-    those who join later, so the batch's limit holds and nobody can be locked out.
+    Orders in ``gone`` leave in the same moment.
     """
-    if interval.orders_by_account.get(account, 0) >= rules.orders_per_account_interval_max:
-        return refuse(
-            Code.TOO_MANY_ORDERS,
-            f"an account may place {rules.orders_per_account_interval_max} orders per interval",
-        )
-    has_place = account in interval.places_by_account
-    kept_free = rules.members_max - len(interval.places_by_account)
-    if has_place and interval.places + kept_free >= rules.orders_per_interval_max:
-        return refuse(
-            Code.INTERVAL_FULL,
-            f"what is left of this interval's {rules.orders_per_interval_max} places is kept for members without"
-            " one; cancel an order there, or take another interval",
-        )
+    match, reason = _match(state, order, gone)
+    events = _trades(state, order, digest, match)
+    if reason is not None:
+        events.append(OrderClosed(digest, match.remaining_wh, reason))
+    return events
+
+
+def opposes_own(state: MarketState, order: Order, others: Iterable[KnownOrder]) -> bool:
+    """Tell whether an order could trade with one of these, which are of the same account and open."""
+    rules, start, side = state.rules, order.delivery_start, order.side
+    limit = rules.net_limit(side, order.limit_price_micro_per_kwh)
+    for other in others:
+        if other.order.delivery_start == start and other.order.side is not side and not other.is_dormant:
+            theirs = rules.net_limit(other.order.side, other.order.limit_price_micro_per_kwh)
+            if limit is None or theirs is None or (limit >= theirs if side is Side.BUY else limit <= theirs):
+                return True
+    return False
+
+
+def _first(state: MarketState, order: Order, digest: bytes, gone: Collection[bytes]) -> list[Event]:
+    """Return what a new order does at once: a conditional one nothing before it fires."""
+    return entering(state, order, digest, gone) if order.condition is None else []
+
+
+def _refuse_replacement(state: MarketState, command: ReplaceOrder, at: int, gone: Collection[bytes]) -> Rejected | None:
+    """Refuse what cannot take the other order's part."""
+    order, old = command.order, state.orders.get(command.replaces)
+    if old is None:
+        return refuse(Code.UNKNOWN_ORDER, "there is no such order to replace; check its digest")
+    if old.order.account != order.account:
+        return refuse(Code.NOT_YOUR_ORDER, "only the account that placed an order may replace it")
+    if old.closed is not None or old.digest in gone:
+        reason = old.closed or CloseReason.EXPIRED
+        return refuse(Code.ORDER_NOT_OPEN, "nothing of the order is left to replace", reason.value)
+    if old.is_leg:
+        return refuse(Code.REPLACE_MISMATCH, "a bundle's leg cannot be replaced; cancel the bundle and place another")
+    if (order.delivery_start, order.side) != (old.order.delivery_start, old.order.side):
+        return refuse(Code.REPLACE_MISMATCH, "the new order must be for the same interval and side")
+    if not _is_before_gate(state, old, at):
+        return refuse(Code.GATE_CLOSED, "the gate has closed; the order is in the closing auction")
     return None
 
 
-def _refuse_terms(state: MarketState, order: Order, at: int) -> Rejected | None:
-    rules, limit = state.rules, order.limit_price_micro_per_kwh
-    if not 1 <= order.energy_wh <= rules.order_energy_max_wh:
-        return refuse(Code.ENERGY_OUT_OF_RANGE, f"energy_wh must be from 1 to {rules.order_energy_max_wh}")
-    low, high = rules.band
-    if limit is not None and not low <= limit <= high:
-        return refuse(Code.PRICE_OUT_OF_BAND, f"limit_price_micro_per_kwh must be from {low} to {high}")
-    if order.valid_from > at:
-        return refuse(Code.NOT_VALID_YET, "the order's valid_from has not come; send it then")
-    if order.valid_until and order.valid_until <= at:
-        return refuse(Code.EXPIRED, "the order's valid_until has passed; sign a new order")
-    if order.time_in_force is TimeInForce.GOOD_TILL_DATE and not order.valid_until:
-        return refuse(Code.EXPIRED, "a good_till_date order needs valid_until; sign a new order")
-    return None
-
-
-def _refuse_funds(state: MarketState, order: Order, expired: list[KnownOrder]) -> Rejected | None:
-    """Refuse a buy that its account cannot cover, counting what expires in the same moment."""
-    needed_micro = state.rules.reserve_micro(order, order.energy_wh)
-    freed_micro = sum(
-        known.reserved_micro - known.value_micro for known in expired if known.order.account == order.account
-    )
-    available_micro = state.accounts[order.account].available_micro + freed_micro
-    if needed_micro <= max(available_micro, 0):
-        return None
-    return refuse(
-        Code.INSUFFICIENT_FUNDS,
-        f"the order reserves {needed_micro} and {available_micro} is available (1e-6 currency); deposit, or buy less",
+def _keeps_its_place(order: Order, old: KnownOrder) -> bool:
+    """Only whoever asks for no more than stands there already: nobody behind it loses anything."""
+    return (
+        order.condition is None
+        and order.time_in_force not in AT_ONCE
+        and not old.is_dormant
+        and order.limit_price_micro_per_kwh == old.order.limit_price_micro_per_kwh
+        and order.preferences == old.order.preferences
+        and order.energy_wh <= old.remaining_wh
     )
 
 
-def _match(state: MarketState, order: Order, gone: set[bytes]) -> tuple[Match[bytes], CloseReason | None]:
+def _match(state: MarketState, order: Order, gone: Collection[bytes]) -> tuple[Match[bytes], CloseReason | None]:
     """Return the order's trades and why it closes at once, if it does."""
-    interval = state.intervals.get(order.delivery_start) or Interval(order.delivery_start)
-    match = interval.book.match(order.side, order.energy_wh, order.limit_price_micro_per_kwh, order.account, gone)
+    match = _continuous(state, order, gone)
     if not match.remaining_wh:
         return match, CloseReason.FILLED
     kill = order.time_in_force is TimeInForce.FILL_OR_KILL
@@ -188,12 +162,33 @@ def _match(state: MarketState, order: Order, gone: set[bytes]) -> tuple[Match[by
     return match, None
 
 
-def _trades(state: MarketState, command: PlaceOrder, match: Match[bytes]) -> list[Event]:
+def _continuous(state: MarketState, order: Order, gone: Collection[bytes]) -> Match[bytes]:
+    """Match with the book of the account's node; where nothing trades before an auction, only look for own orders."""
+    rules, account = state.rules, order.account
+    interval = state.intervals.get(order.delivery_start)
+    if interval is None:
+        return Match((), order.energy_wh, self_trade=False)
+    if order.preferences is not None or not rules.stages.continuous:
+        mine = (state.orders[digest] for digest in state.accounts[account].open_orders if digest not in gone)
+        return Match((), order.energy_wh, opposes_own(state, order, mine))
+    limit = rules.net_limit(order.side, order.limit_price_micro_per_kwh)
+    match = interval.book_of(rules.node_of(account)).match(order.side, order.energy_wh, limit, account, gone)
+    if not match.remaining_wh or match.self_trade or account not in interval.held:
+        return match
+    return match._replace(self_trade=opposes_own(state, order, _held(state, interval, account, gone)))
+
+
+def _held(state: MarketState, interval: Interval, account: str, gone: Collection[bytes]) -> Iterable[KnownOrder]:
+    """Yield the account's orders that wait for an auction outside of the book."""
+    return (state.orders[digest] for digest in interval.held[account] if digest not in gone)
+
+
+def _trades(state: MarketState, taker: Order, digest: bytes, match: Match[bytes]) -> list[Event]:
     """Return a trade per fill, and the closing of each resting order that it completes."""
     events: list[Event] = []
-    taker = command.order
+    fees = state.rules.fees
     for trade_id, fill in enumerate(match.fills, state.trades_made + 1):
-        buy, sell = fill.key, command.digest
+        buy, sell = fill.key, digest
         if taker.side is Side.BUY:
             buy, sell = sell, buy
         events.append(
@@ -205,6 +200,7 @@ def _trades(state: MarketState, command: PlaceOrder, match: Match[bytes]) -> lis
                 fill.energy_wh,
                 fill.price,
                 Stage.CONTINUOUS,
+                community_fee_micro_per_kwh=fees.community_fee(fill.price),
             )
         )
         if fill.energy_wh == state.orders[fill.key].remaining_wh:
@@ -212,9 +208,11 @@ def _trades(state: MarketState, command: PlaceOrder, match: Match[bytes]) -> lis
     return events
 
 
-def _closed(known: KnownOrder, reason: CloseReason) -> OrderClosed:
-    return OrderClosed(known.digest, known.remaining_wh, reason)
+def _is_free(state: MarketState, known: KnownOrder, at: int) -> bool:
+    """Tell whether an order may still leave by its account's will: no gate of what leaves with it has come."""
+    together = family_legs(state, known.order.bundle) if known.is_leg else (known,)
+    return all(_is_before_gate(state, other, at) for other in together)
 
 
-def _is_before_gate(state: MarketState, order: Order, at: int) -> bool:
-    return at < state.rules.gate_at(order.delivery_start)
+def _is_before_gate(state: MarketState, known: KnownOrder, at: int) -> bool:
+    return at < state.rules.gate_at(known.order.delivery_start)

@@ -101,7 +101,8 @@ class Place:
 class Stages:
     """Which stages a market has; session auctions are held each ``session_every_s`` (0: never).
 
-    ``session_limit_s`` is how long the solver may think; ``bundles_per_account_max`` counts open bundles.
+    ``session_limit_s`` is how long the solver may think; ``bundles_per_account_max`` counts open bundles,
+    ``conditional_orders_per_account_max`` an account's dormant orders.
     """
 
     continuous: bool = True
@@ -110,6 +111,7 @@ class Stages:
     session_limit_s: int = 5
     bundles_per_account_max: int = 50
     legs_per_bundle_max: int = 96
+    conditional_orders_per_account_max: int = 100
 
 
 GREEN_SOURCES = frozenset({"solar", "wind", "hydro", "biomass", "geothermal"})
@@ -165,10 +167,14 @@ class MarketRules:
             raise ValueError("members_max must be at most orders_per_interval_max: each member has a place")
         if self.power_max_w < 1:
             raise ValueError("power_max_w must be at least 1")
+        if min(self.fees.community_micro_per_kwh, self.fees.community_share_ppm) < 0 or self.fees.net_of(high) < low:
+            raise ValueError("fees must not be negative, and must leave a seller a price within the band")
         object.__setattr__(self, "_places", {place.account: place for place in self.places})
         if len(self._places) != len(self.places):
             raise ValueError("places: an account has at most one")
         _check_tree(self.lines)
+        if self.lines and self.rule.mechanism != "uniform":
+            raise ValueError(f"lines: they need the rule uniform; {self.rule.mechanism} knows one price for all nodes")
 
     @property
     def tariff(self) -> Tariff:
@@ -184,6 +190,19 @@ class MarketRules:
         """The lowest and the highest price, in 1e-6 currency per kWh."""
         return self.price_min_micro_per_kwh, self.price_max_micro_per_kwh
 
+    @property
+    def net_band(self) -> tuple[int, int]:
+        """The band for what a seller receives: with its fee, a buyer's price stays within the band."""
+        return self.price_min_micro_per_kwh, self.fees.net_of(self.price_max_micro_per_kwh)
+
+    def net_limit(self, side: Side, limit: int | None) -> int | None:
+        """Return a limit as books and auctions see it: a bid without the community's fee."""
+        return limit if limit is None or side is Side.SELL else self.fees.net_of(limit)
+
+    def node_of(self, account: str) -> str:
+        """Return the node that an account trades at: ``""`` for all where the network has no lines."""
+        return self.place_of(account).node if self.lines else ""
+
     def gate_at(self, delivery_start: int) -> int:
         """Return the second from which the interval can no longer be traded."""
         return delivery_start - self.gate_s
@@ -191,12 +210,16 @@ class MarketRules:
     def reserve_micro(self, order: Order, energy_wh: int) -> int:
         """Return what this much of the order can cost its account at most.
 
-        A sell costs nothing; a market buy pays up to the band's upper price.
+        A market buy pays up to the band's upper price. A sell costs something with ``compensation`` only: what the
+        supplier takes above its limit, for energy that it does not deliver.
         """
-        if order.side is Side.SELL:
-            return 0
         limit = order.limit_price_micro_per_kwh
-        return cover_micro(energy_wh, self.price_max_micro_per_kwh if limit is None else limit)
+        if order.side is Side.BUY:
+            return cover_micro(energy_wh, self.price_max_micro_per_kwh if limit is None else limit)
+        if not self.compensation:
+            return 0
+        lowest = self.price_min_micro_per_kwh if limit is None else limit
+        return cover_micro(energy_wh, max(self.supplier_micro_per_kwh - lowest, 0))
 
 
 def _check_tree(lines: tuple[Line, ...]) -> None:

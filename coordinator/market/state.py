@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from ..protocol.bundles import Bundle
 from ..protocol.chain_messages import Withdrawal
-from ..protocol.messages import Order, Side
+from ..protocol.messages import ZERO_HASH, Order, Side
+from ..protocol.order_terms import Condition, Signal
 from .book import Book
 from .events import (
     BalancingRequested,
+    ClearedInterval,
     CloseReason,
+    CorrectionProposed,
     GateClosed,
     MeterRegistered,
     Settled,
@@ -25,8 +29,11 @@ from .events import (
     Traded,
 )
 from .rules import MarketRules
+from .triggers import Triggers
 
 FINISHED_INTERVALS_KEPT = 16
+CHANGEABLE_INTERVALS_KEPT = 96
+"""As long as late readings may still change their settlement: the contract's window."""
 CANCELLED_INTERVALS_KEPT = 96
 """As many as an account's window in the contract has."""
 
@@ -108,8 +115,9 @@ class SignedWithdrawal:
 class Account:
     """Money and energy of one account, as the contract's columns, and its totals.
 
-    ``reserved_micro`` covers open buys at their limits and filled ones at their prices. ``withdrawal_nonce``
-    is the next signed withdrawal's, as far as the chain has told; ``cancelled`` are delivery starts.
+    ``reserved_micro`` covers what open orders and trades can cost at most, until their settlement is final.
+    ``withdrawal_nonce`` is the next signed withdrawal's, as far as the chain has told; ``cancelled`` are
+    delivery starts; ``dormant_orders`` counts those that wait for their condition.
     """
 
     money_micro: int = 0
@@ -120,6 +128,8 @@ class Account:
     cost_micro: int = 0
     revenue_micro: int = 0
     open_orders: dict[bytes, None] = field(default_factory=dict)
+    dormant_orders: int = 0
+    open_bundles: dict[bytes, None] = field(default_factory=dict)
     meters: list[int] = field(default_factory=list)
     request: MoneyRequest | None = None
     withdrawal: SignedWithdrawal | None = None
@@ -140,17 +150,30 @@ class Account:
     @property
     def requested_micro(self) -> int:
         """What the member's own request on chain reserves: what it asked for, as far as it is held and free."""
-        return min(self.request.money_micro, max(0, self.withdrawable_micro)) if self.request is not None else 0
+        return self._requested_of(self.withdrawable_micro)
 
     @property
     def available_micro(self) -> int:
         """What new orders may reserve."""
-        return self.withdrawable_micro - self.requested_micro
+        return self.available_after(0)
+
+    def available_after(self, freed_micro: int) -> int:
+        """What new orders may reserve once this much more is free: what was requested comes before them."""
+        free_micro = self.withdrawable_micro + freed_micro
+        return free_micro - self._requested_of(free_micro)
+
+    def _requested_of(self, free_micro: int) -> int:
+        return min(self.request.money_micro, max(0, free_micro)) if self.request is not None else 0
 
 
 @dataclass(slots=True)
 class KnownOrder:
-    """An order, open or closed; it stays known until its interval is pruned."""
+    """An order, open or closed; it stays known until its interval is pruned.
+
+    ``priority`` ranks it in time: by its arrival, for a conditional order by when it fired, for one that took
+    another's place by that one's. ``bound_micro`` is what its trades can cost its account at most. ``fired`` is
+    the value that met its condition.
+    """
 
     order: Order
     digest: bytes
@@ -159,8 +182,10 @@ class KnownOrder:
     received_at: int
     remaining_wh: int
     reserved_micro: int
-    value_micro: int = 0
+    priority: tuple[int, int]
+    bound_micro: int = 0
     trades: list[Traded] = field(default_factory=list)
+    fired: int | None = None
     closed: CloseReason | None = None
 
     @property
@@ -173,26 +198,112 @@ class KnownOrder:
         """Whether the order takes energy."""
         return self.order.side is Side.BUY
 
+    @property
+    def is_dormant(self) -> bool:
+        """Whether the order is open and its condition was never met."""
+        return self.fired is None and self.order.condition is not None and self.closed is None
+
+    @property
+    def is_leg(self) -> bool:
+        """Whether the order is a bundle's leg."""
+        return self.order.bundle != ZERO_HASH
+
+    @property
+    def rests(self) -> bool:
+        """Whether the order is open and in the book; legs and preferences wait for auctions outside of it."""
+        is_single = self.order.preferences is None and not self.is_leg
+        return is_single and self.closed is None and not self.is_dormant
+
+
+@dataclass(slots=True)
+class KnownBundle:
+    """A bundle, open or closed; ``legs`` are its orders. It stays known as long as one of them.
+
+    ``share`` is what a session auction accepted of it: numerator and denominator.
+    """
+
+    bundle: Bundle
+    digest: bytes
+    received_at: int
+    legs: list[bytes] = field(default_factory=list)
+    share: tuple[int, int] | None = None
+    closed: CloseReason | None = None
+
+
+def _empty_books() -> dict[str, Book[bytes]]:
+    return {"": Book()}
+
+
+@dataclass(slots=True)
+class OpenCorrection:
+    """The latest correction proposed for an interval: signed by some, agreed by all who lose, or over.
+
+    ``stage`` is proposed, agreed (on its way to the chain), then booked or ended.
+    """
+
+    proposed: CorrectionProposed
+    signatures: dict[str, bytes] = field(default_factory=dict)
+    stage: Literal["proposed", "agreed", "booked", "ended"] = "proposed"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still come onto the chain."""
+        return self.stage in ("proposed", "agreed")
+
 
 @dataclass(slots=True)
 class Interval:
-    """One delivery interval; it exists from its first order on.
+    """One delivery interval; it exists from its first order on, which came at ``opened_at``.
 
-    An order holds one of the interval's ``places`` until it closes without a trade; only such
-    orders can come into the interval's batch. ``orders_by_account`` counts all that were placed.
+    An order holds one of the interval's ``places`` until it closes without a trade; only such orders can come into
+    the interval's batch. ``orders_by_account`` counts all that were placed. ``books`` are by node; ``held`` are the
+    orders that wait for an auction outside of them, by account. ``sent_wh`` is what auctions have sent over
+    each line so far, from source to target; ``session`` is the latest session's part.
     """
 
     delivery_start: int
+    opened_at: int = 0
     stage: IntervalStage = IntervalStage.OPEN
-    book: Book[bytes] = field(default_factory=Book)
+    books: dict[str, Book[bytes]] = field(default_factory=_empty_books)
+    held: dict[str, dict[bytes, None]] = field(default_factory=dict)
     orders: list[bytes] = field(default_factory=list)
     orders_by_account: dict[str, int] = field(default_factory=dict)
     places: int = 0
     places_by_account: dict[str, int] = field(default_factory=dict)
     trades: list[Traded] = field(default_factory=list)
+    sent_wh: tuple[int, ...] = ()
+    session: ClearedInterval | None = None
     closing: GateClosed | None = None
     settlement: Settled | None = None
     confirmation: SettlementConfirmed | None = None
+    correction: OpenCorrection | None = None
+
+    @property
+    def may_change(self) -> bool:
+        """Whether late readings may still change the settlement, or a correction of it is under way."""
+        estimated = self.settlement is not None and any(energy.estimated for energy in self.settlement.energies)
+        return estimated or (self.correction is not None and self.correction.is_open)
+
+    @property
+    def book(self) -> Book[bytes]:
+        """The book of the node ``""``: the only one where the network has no lines."""
+        return self.books[""]
+
+    def book_of(self, node: str) -> Book[bytes]:
+        """Return a node's book; where nobody has ordered yet, an empty one that is not kept."""
+        book = self.books.get(node)
+        return Book() if book is None else book
+
+    def hold(self, account: str, digest: bytes) -> None:
+        """Let an order wait for an auction."""
+        self.held.setdefault(account, {})[digest] = None
+
+    def let_go(self, account: str, digest: bytes) -> None:
+        """Let an order wait no more."""
+        waiting = self.held[account]
+        del waiting[digest]
+        if not waiting:
+            del self.held[account]
 
     @property
     def last_price_micro_per_kwh(self) -> int | None:
@@ -219,7 +330,9 @@ class MarketState:
     ``requests`` are the accounts with one. ``credited`` never forgets: after a deep rollback of the chain the
     observer tells old deposits again, and a forgotten one would be money out of nothing. ``balancing`` are the
     grid's open requests by node and number, oldest first, ``balancing_seen`` each node's latest number, and
-    ``grid_load_w`` is the load that was decided to be reported last.
+    ``grid_load_w`` is the load that was decided to be reported last. ``triggers`` hold the dormant orders by the
+    node of their account, ``signals`` what the market was told (by delivery start, 0 for the grid's), ``session_at``
+    is when the latest session was due, and ``orders_fired`` counts.
     """
 
     rules: MarketRules
@@ -238,12 +351,24 @@ class MarketState:
     balancing_seen: dict[int, int] = field(default_factory=dict)
     grid_load_w: int | None = None
     expiries: list[tuple[int, int, bytes]] = field(default_factory=list)
+    bundles: dict[bytes, KnownBundle] = field(default_factory=dict)
+    signals: dict[tuple[Signal, int], int] = field(default_factory=dict)
+    signals_issued_at: dict[tuple[Signal, int], int] = field(default_factory=dict)
+    triggers: dict[str, Triggers[bytes]] = field(default_factory=dict)
+    session_at: int = 0
+    orders_fired: int = 0
+
+
+def awaited_start(order: Order, condition: Condition) -> int:
+    """Return the delivery start whose signal a condition waits for, 0 for the grid's."""
+    return 0 if condition.signal.is_of_the_grid else condition.delivery_start or order.delivery_start
 
 
 def state_hash(state: MarketState) -> bytes:
     """Return SHA-256 of a canonical encoding: equal states, equal hashes, whatever their past.
 
-    Derived parts (the expiry heap, the books' heaps) count by their content, not their layout.
+    Derived parts count by their content, not their layout (the books' heaps), or not at all: the expiry heap, the
+    dormant orders' heaps and the index of waiting orders follow from the orders.
     """
     text = json.dumps(_encoded(state), separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).digest()
@@ -258,7 +383,11 @@ def _encoded(state: MarketState) -> dict[str, object]:
         "accounts": {name: repr(account) for name, account in state.accounts.items()},
         "intervals": [_interval(state.intervals[start]) for start in sorted(state.intervals)],
         "orders": {digest.hex(): repr(order) for digest, order in state.orders.items()},
-        "counts": [state.orders_placed, state.trades_made, state.withdrawals],
+        "bundles": {digest.hex(): repr(bundle) for digest, bundle in state.bundles.items()},
+        "signals": sorted((signal.value, start, value) for (signal, start), value in state.signals.items()),
+        "signals_issued_at": sorted((s.value, start, at) for (s, start), at in state.signals_issued_at.items()),
+        "session_at": state.session_at,
+        "counts": [state.orders_placed, state.orders_fired, state.trades_made, state.withdrawals],
         "requests": list(state.requests),
         "credited": list(state.credited),
         "balancing": [repr(request) for request in state.balancing.values()],
@@ -268,17 +397,20 @@ def _encoded(state: MarketState) -> dict[str, object]:
 
 
 def _interval(interval: Interval) -> list[object]:
-    book = interval.book
     return [
         interval.delivery_start,
+        interval.opened_at,
         interval.stage.value,
-        [book.content(side) for side in Side],
+        [[node, *(book.content(side) for side in Side)] for node, book in sorted(interval.books.items())],
         [digest.hex() for digest in interval.orders],
         interval.orders_by_account,
         interval.places,
         interval.places_by_account,
         repr(interval.trades),
+        interval.sent_wh,
+        repr(interval.session),
         repr(interval.closing),
         repr(interval.settlement),
         repr(interval.confirmation),
+        repr(interval.correction),
     ]

@@ -20,12 +20,12 @@ from .events import (
     FundsCredited,
     IntervalCancelled,
     MoneyRequested,
-    OrderClosed,
     Rejected,
     RequestReduced,
     WithdrawalAccepted,
     WithdrawalEnded,
 )
+from .leaving import closings
 from .rejections import Code, refuse
 from .state import MarketState
 
@@ -125,9 +125,6 @@ def book_cancellation(state: MarketState, command: BookCancellation) -> Decision
         return refuse(Code.DUPLICATE_CREDIT, "this cancellation is booked already", command.reference)
     account = state.accounts.get(command.account)
     known_orders = [state.orders[digest] for digest in account.open_orders] if account is not None else []
-    closed = (
-        OrderClosed(known.digest, known.remaining_wh, CloseReason.CANCELLED)
-        for known in known_orders
-        if known.order.delivery_start == command.delivery_start
-    )
+    leaving = (known for known in known_orders if known.order.delivery_start == command.delivery_start)
+    closed = closings(state, leaving, CloseReason.CANCELLED)
     return (*closed, IntervalCancelled(command.account, command.delivery_start, command.reference))

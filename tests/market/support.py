@@ -6,13 +6,37 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coordinator.market.apply import apply
-from coordinator.market.commands import AdmitMember, CancelOrder, Command, CreditFunds, PlaceOrder, RegisterMeter
+from coordinator.market.cascades import Cascade
+from coordinator.market.commands import (
+    AdmitMember,
+    CancelOrder,
+    ClearSession,
+    CloseGate,
+    Command,
+    CreditFunds,
+    PlaceBundles,
+    PlaceOrder,
+    RegisterMeter,
+    SignedLeg,
+)
 from coordinator.market.decide import decide
-from coordinator.market.events import Event, IntervalSettled, Rejected, SettledTrade, SettlementRow, Traded
+from coordinator.market.events import (
+    Event,
+    GateClosed,
+    IntervalSettled,
+    Rejected,
+    SessionCleared,
+    SettledTrade,
+    SettlementRow,
+    Traded,
+)
 from coordinator.market.rules import MarketRules
+from coordinator.market.sessions import needs_solver
 from coordinator.market.state import MarketState, state_hash
+from coordinator.protocol.bundles import Bundle, Leg
 from coordinator.protocol.messages import ZERO_HASH, Order, Side
 from coordinator.protocol.units import value_micro
+from coordinator.solver.highs import propose
 
 NOON = 1_800_000_000
 START = NOON + 3600
@@ -95,6 +119,64 @@ class Market:
         command = self.order(account, side, energy_wh, limit, **terms)
         self.do(command)
         return command.digest
+
+    def fire(self, events: tuple[Event, ...]) -> list[bytes]:
+        """Fire what is due after these events until nothing is, as whoever sequences commands does."""
+        fired = []
+        cascade = Cascade(self.state)
+        cascade.add(events)
+        while (firing := cascade.next(self.ask)) is not None:
+            command, decided = firing
+            cascade.add(decided)
+            fired.append(command.order)
+        return fired
+
+    def bundle(
+        self,
+        account: str,
+        side: str,
+        price: int,
+        energies: dict[int, int],
+        /,
+        limits: dict[int, int] | None = None,
+        **terms: Any,
+    ) -> PlaceBundles:
+        """Return a command for a bundle with energy by delivery start; its legs' digests are running numbers."""
+        legs = tuple(Leg(start, energy_wh) for start, energy_wh in sorted(energies.items()))
+        salt = (self.placed + 1).to_bytes(32, "big")
+        made = Bundle(account, self.rules.market, Side(side), price, legs, salt=salt)
+        return self.bundles(replace(made, **terms), limits=limits)
+
+    def bundles(self, *bundles: Bundle, limits: dict[int, int] | None = None) -> PlaceBundles:
+        """Return a command for bundles as they are, with legs that fit; ``limits`` are legs' own by delivery start."""
+        signed = []
+        for bundle in bundles:
+            for leg in bundle.legs:
+                limit = (limits or {}).get(leg.delivery_start)
+                terms = {"delivery_start": leg.delivery_start, "bundle": bundle.struct_hash(), "market": bundle.market}
+                made = self.order(bundle.account, bundle.side.value, leg.energy_wh, limit, **terms)
+                signed.append(SignedLeg(made.order, made.digest, made.signature))
+        return PlaceBundles(bundles, tuple(signed))
+
+    def solved[C: (ClearSession, CloseGate)](self, command: C) -> C:
+        """Return the command with the solver's proposal, where it needs one."""
+        problem = needs_solver(self.state, command, self.at)
+        return command if problem is None else replace(command, proposal=propose(problem, 5))
+
+    def session(self) -> SessionCleared:
+        """Wait for the next session and hold it."""
+        every_s = self.rules.stages.session_every_s
+        self.at += every_s - self.at % every_s
+        events = self.do(self.solved(ClearSession(self.at)))
+        (cleared,) = [event for event in events if isinstance(event, SessionCleared)]
+        return cleared
+
+    def close(self, start: int = START) -> GateClosed:
+        """Wait for an interval's gate and close it."""
+        self.at = max(self.at, self.rules.gate_at(start))
+        *_, closed = self.do(self.solved(CloseGate(start)))
+        assert isinstance(closed, GateClosed)
+        return closed
 
     def cancel_all(self, account: str) -> tuple[Event, ...]:
         return self.do(CancelOrder(account, ZERO_HASH, self.at))

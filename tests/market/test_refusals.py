@@ -12,15 +12,19 @@ from coordinator.market.commands import (
     AdmitMember,
     BookCancellation,
     CancelOrder,
+    ClearSession,
     CloseGate,
     Command,
     ConfirmSettlement,
     CreditFunds,
     ExcludeFromSettlement,
     ExpireOrders,
+    FireOrder,
     HaltTrading,
+    ObserveSignal,
     PlaceOrder,
     RegisterMeter,
+    ReplaceOrder,
     ResumeTrading,
     SettleInterval,
     SuspendMeter,
@@ -28,9 +32,11 @@ from coordinator.market.commands import (
 )
 from coordinator.market.decide import METERS_PER_ACCOUNT_MAX
 from coordinator.market.rejections import Code
+from coordinator.market.rules import ClearingRule, Fees, Line, Place, Stages
 from coordinator.market.withdrawals import DEADLINE_AHEAD_S_MIN
 from coordinator.protocol.chain_messages import Withdrawal
-from coordinator.protocol.messages import ZERO_HASH, TimeInForce
+from coordinator.protocol.messages import ZERO_HASH, Side, TimeInForce
+from coordinator.protocol.order_terms import Comparison, Condition, Preferences, Signal
 from tests.market.support import ALICE, BOB, CAROL, NOON, RULES, START, Market
 
 _GATE = START - RULES.gate_s
@@ -187,6 +193,84 @@ def _many_meters(market: Market) -> Command:
     return _meter(99)
 
 
+def _when(signal: Signal, start: int = 0, threshold: int = 1) -> Condition:
+    return Condition(signal, Comparison.AT_LEAST, threshold, start)
+
+
+def _fire(*, fired: bool = False) -> Callable[[Market], Command]:
+    def ask(market: Market) -> Command:
+        dormant = market.place(ALICE, "buy", 100, 200_000, condition=_when(Signal.GRID_STATE))
+        if fired:
+            market.do(ObserveSignal(Signal.GRID_STATE, 0, 1))
+            market.do(FireOrder(dormant))
+        return FireOrder(dormant)
+
+    return ask
+
+
+def _signal_again(market: Market) -> Command:
+    told = ObserveSignal(Signal.GRID_STATE, 0, 1, issued_at=NOON)
+    market.do(told)
+    return told
+
+
+def _dormant_at_the_gate(market: Market) -> Command:
+    dormant = market.place(ALICE, "buy", 100, 200_000, condition=_when(Signal.GRID_STATE))
+    market.do(ObserveSignal(Signal.GRID_STATE, 0, 1))
+    market.at = _GATE
+    return FireOrder(dormant)
+
+
+def _one_condition_too_many(market: Market) -> Command:
+    market.state.rules = replace(RULES, stages=Stages(conditional_orders_per_account_max=1))
+    market.place(ALICE, "buy", 100, 200_000, condition=_when(Signal.GRID_STATE))
+    return market.order(ALICE, "buy", 100, 200_000, condition=_when(Signal.GRID_STATE))
+
+
+def _instead(**terms: object) -> Callable[[Market], Command]:
+    def ask(market: Market) -> Command:
+        old = market.place(ALICE, "buy", 100, 200_000)
+        new = market.order(ALICE, "buy", 100, 200_000, **terms)
+        return ReplaceOrder(new.order, new.digest, new.signature, old)
+
+    return ask
+
+
+def _bundled(energies: dict[int, int] | None = None, **terms: object) -> Callable[[Market], Command]:
+    """Ask for a bundle in a market that has sessions, and a bundle of this account already."""
+
+    def ask(market: Market) -> Command:
+        stages = Stages(session_every_s=900, bundles_per_account_max=2, legs_per_bundle_max=3)
+        market.state.rules = replace(RULES, stages=stages)
+        market.do(market.bundle(ALICE, "buy", 200_000, {START: 100}))
+        return market.bundle(ALICE, "buy", 200_000, energies or {START: 100}, **terms)  # type: ignore[arg-type]  # terms go on to a Bundle
+
+    return ask
+
+
+def _one_bundle_too_many(market: Market) -> Command:
+    market.do(_bundled()(market))
+    return _bundle_again(market)
+
+
+def _bundle_again(market: Market) -> Command:
+    return market.bundle(ALICE, "buy", 200_000, {START: 100})
+
+
+def _the_same_bundle(market: Market) -> Command:
+    _bundled()(market)
+    (known,) = market.state.bundles.values()
+    return market.bundles(known.bundle)
+
+
+def _session(at: int) -> Callable[[Market], Command]:
+    def ask(market: Market) -> Command:
+        market.state.rules = replace(RULES, stages=Stages(session_every_s=900))
+        return ClearSession(at)
+
+    return ask
+
+
 _CASES: list[tuple[Code, Callable[[Market], Command]]] = [
     (Code.ALREADY_MEMBER, lambda _: AdmitMember(ALICE, "Alice")),
     (Code.MARKET_FULL, _full),
@@ -243,9 +327,54 @@ _CASES: list[tuple[Code, Callable[[Market], Command]]] = [
     (Code.NOTHING_DUE, lambda _: ExpireOrders()),
     (Code.NOT_SETTLEABLE, lambda _: ConfirmSettlement(START, "0xabc", 7, 120_000)),
     (Code.ALREADY_SETTLED, _confirmed),
+    (Code.LEG_WITHOUT_BUNDLE, _bid(bundle=b"b" * 32)),
+    (Code.PREFERENCES_INVALID, _bid(preferences=Preferences())),
+    (Code.TERMS_CONTRADICT, _bid(preferences=Preferences(green=True), time_in_force=TimeInForce.FILL_OR_KILL)),
+    (Code.CONDITION_INVALID, _bid(condition=_when(Signal.FREQUENCY, START))),
+    (Code.CONDITION_INVALID, _bid(condition=_when(Signal.LAST_PRICE, START + 1))),
+    (Code.CONDITION_INVALID, _bid(condition=_when(Signal.LAST_PRICE, -900))),
+    (Code.CONDITION_INVALID, _bid(condition=_when(Signal.LAST_PRICE, NOON - 1_800))),
+    (Code.TOO_MANY_CONDITIONS, _one_condition_too_many),
+    (Code.CONDITION_INVALID, _bid(condition=_when(Signal.GRID_STATE, threshold=2**62 + 1))),
+    (Code.CONDITION_INVALID, _bid(condition=_when(Signal.GRID_STATE, threshold=-(2**62) - 1))),
+    (Code.UNKNOWN_ORDER, lambda _: FireOrder(b"?" * 32)),
+    (Code.CONDITION_NOT_MET, _fire()),
+    (Code.ORDER_NOT_DORMANT, _fire(fired=True)),
+    (Code.GATE_CLOSED, _dormant_at_the_gate),
+    (Code.SIGNAL_OUTDATED, _signal_again),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.LAST_PRICE, START, 1)),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.GRID_STATE, START, 1)),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.GRID_STATE, 0, 4)),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.FREQUENCY, 0, -1)),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.FORECAST_SURPLUS, NOON - 900, 1)),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.FORECAST_SURPLUS, NOON + RULES.horizon_s + 900, 1)),
+    (Code.SIGNAL_INVALID, lambda _: ObserveSignal(Signal.FORECAST_SURPLUS, START, 2**62 + 1)),
+    (Code.INTERVAL_MISALIGNED, lambda _: ObserveSignal(Signal.FORECAST_SURPLUS, START + 1, 1)),
+    (Code.INTERVAL_MISALIGNED, lambda _: ObserveSignal(Signal.FORECAST_SURPLUS, 0, 1)),
+    (Code.REPLACE_MISMATCH, _instead(delivery_start=START + 900)),
+    (Code.REPLACE_MISMATCH, _instead(side=Side.SELL)),
+    (Code.NOT_YOUR_ORDER, _instead(account=BOB)),
+    (Code.STAGE_OFF, _bundle_again),
+    (Code.STAGE_OFF, lambda _: ClearSession(NOON)),
+    (Code.SESSION_NOT_DUE, _session(NOON + 900)),
+    (Code.BUNDLE_INVALID, _bundled(min_acceptance=(2, 1))),
+    (Code.DUPLICATE_BUNDLE, _the_same_bundle),
+    (Code.UNKNOWN_PARENT, _bundled(parent=b"p" * 32)),
+    (Code.TOO_MANY_BUNDLES, _one_bundle_too_many),
+    (Code.TOO_MANY_LEGS, _bundled({START + 900 * number: 1 for number in range(4)})),
+    (Code.SELF_TRADE, _bundled(side=Side.SELL)),
     (Code.NOT_SUPPORTED, lambda _: SettleInterval(START, (), ZERO_HASH)),
     (Code.NOT_SUPPORTED, lambda _: ExcludeFromSettlement(START, ALICE, "cancelled on chain")),
 ]
+
+
+_OF_CORRECTIONS = {
+    Code.ALREADY_SIGNED,
+    Code.CORRECTION_CHANGED,
+    Code.NOTHING_TO_SIGN,
+    Code.UNKNOWN_CORRECTION,
+}
+"""They need a settled interval and have their tests in ``tests/settlement/test_corrections.py``."""
 
 
 @pytest.mark.parametrize(("code", "ask"), _CASES, ids=[f"{number}-{code}" for number, (code, _) in enumerate(_CASES)])
@@ -255,7 +384,7 @@ def test_refused(code: Code, ask: Callable[[Market], Command]) -> None:
 
 
 def test_every_code_is_tested() -> None:
-    assert {code for code, _ in _CASES} == set(Code)
+    assert {code for code, _ in _CASES} | _OF_CORRECTIONS == set(Code)
 
 
 @pytest.mark.parametrize(
@@ -310,11 +439,18 @@ def test_an_expiring_buy_frees_its_money_for_the_next_in_the_same_moment() -> No
         ({"members_max": 0}, "limits of orders and members"),
         ({"members_max": 1_201}, "members_max must be at most orders_per_interval_max"),
         ({"power_max_w": 0}, "power_max_w must be at least 1"),
+        ({"fees": Fees(-1)}, "fees must not be negative"),
+        ({"fees": Fees(0, -1)}, "fees must not be negative"),
+        ({"fees": Fees(500_001)}, "fees must not be negative, and must leave a seller a price within the band"),
+        ({"lines": (Line("a", "b"), Line("b", "a"))}, "closes a circle; they must form a tree"),
+        ({"lines": (Line("a", "b", -1),)}, "limit and fee must not be negative"),
+        ({"lines": (Line("a", "b"),), "rule": ClearingRule("mcafee")}, "lines: they need the rule uniform"),
+        ({"places": (Place(ALICE), Place(ALICE, "a"))}, "places: an account has at most one"),
     ],
 )
-def test_rules_that_contradict_themselves(change: dict[str, int], sentence: str) -> None:
+def test_rules_that_contradict_themselves(change: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        replace(RULES, **change)  # type: ignore[arg-type]  # the changes are all integers
+        replace(RULES, **change)  # type: ignore[arg-type]  # any field
 
 
 def test_a_place_order_is_a_command_with_a_signature() -> None:

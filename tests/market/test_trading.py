@@ -162,7 +162,7 @@ def test_a_market_order_trades_at_once_and_then_waits_for_the_auction(market: Ma
     bid = market.place(BOB, "buy", 100, None)
     market.place(CAROL, "sell", 30, 210_000)
     assert market.trades() == [(2, 1, 200_000, 60)]
-    assert depth(market.state, START) == Depth((), (DepthLevel(210_000, 30, 1),), 40, 0)
+    assert depth(market.state, START) == Depth((), (DepthLevel(210_000, 30, 1),), 40, 0, 1, 0)
     closed = _close(market)
     assert (closed.price_micro_per_kwh, closed.price_range, closed.volume_wh) == (210_000, (210_000, 210_000), 30)
     assert closed.rule == "uniform-midpoint-pro_rata/1"

@@ -17,14 +17,16 @@ from coordinator.market.commands import (
     EndWithdrawal,
     ExpireOrders,
     LapseRequests,
+    ReplaceOrder,
     Withdraw,
 )
 from coordinator.market.decide import due
 from coordinator.market.events import CloseReason, IntervalCancelled, OrderClosed, WithdrawalEnded
+from coordinator.market.rules import Stages
 from coordinator.market.state import CANCELLED_INTERVALS_KEPT, Account, state_hash
 from coordinator.market.withdrawals import DEADLINE_AHEAD_S_MIN, REQUEST_OPEN_S
 from coordinator.protocol.chain_messages import Withdrawal
-from tests.market.support import ALICE, BOB, CAROL, NOON, START, Market
+from tests.market.support import ALICE, BOB, CAROL, NOON, RULES, START, Market
 
 WALLET = "0x" + "d" * 40
 WITHDRAWAL = Withdrawal(ALICE, WALLET, 600, 0, 0, NOON + DEADLINE_AHEAD_S_MIN)
@@ -179,6 +181,30 @@ def test_a_request_reserves_what_is_held_and_what_comes_later(market: Market) ->
     market.do(CreditFunds(ALICE, 50, "tx:1"))
     assert (alice(market).requested_micro, alice(market).available_micro) == (950, 0)
     market.place(ALICE, "sell", 10, 1_000)
+
+
+def test_requested_money_is_not_reserved_again_in_the_second_in_which_it_comes_free() -> None:
+    """An order that expires frees its money for the request; no new order, and no bundle, takes it before."""
+    market = Market(replace(RULES, stages=Stages(session_every_s=900))).admit(ALICE, money_micro=1_000)
+    market.place(ALICE, "buy", 100, 10_000, valid_until=NOON + 60)
+    market.do(BookRequest(ALICE, 900, NOON, "tx:0"))
+    assert alice(market).available_micro == 0
+    market.at = NOON + 60
+    assert market.refused(market.order(ALICE, "buy", 101, 1_000)) == "insufficient_funds"
+    assert market.refused(market.bundle(ALICE, "buy", 1_000, {START: 100}, {START: 1_010})) == "insufficient_funds"
+    market.do(market.bundle(ALICE, "buy", 1_000, {START: 60, START + 900: 40}, {START: 1_000, START + 900: 1_000}))
+    assert (alice(market).reserved_micro, alice(market).requested_micro, alice(market).available_micro) == (100, 900, 0)
+
+
+def test_a_replacement_keeps_what_its_order_reserved_from_a_request_and_no_more(market: Market) -> None:
+    old = market.place(ALICE, "buy", 100, 10_000)
+    market.do(BookRequest(ALICE, 1_000, NOON, "tx:0"))
+    market.do(CreditFunds(ALICE, 50, "tx:1"))
+    assert (alice(market).requested_micro, alice(market).available_micro) == (50, 0)
+    more, same = market.order(ALICE, "buy", 100, 10_010), market.order(ALICE, "buy", 50, 20_000)
+    assert market.refused(ReplaceOrder(more.order, more.digest, more.signature, old)) == "insufficient_funds"
+    market.do(ReplaceOrder(same.order, same.digest, same.signature, old))
+    assert (alice(market).reserved_micro, alice(market).requested_micro) == (1_000, 50)
 
 
 def test_a_withdrawal_spends_the_request(market: Market) -> None:
