@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from .batch import Row, batch_hash, totals, unpack
 from .book import Book
-from .ports import Balance, BatchSettled, ExpectedBatch, IntervalCorrected, Mismatch, Standing
+from .ports import Balance, BatchSettled, CorrectedAccount, ExpectedBatch, IntervalCorrected, Mismatch, Standing
 
 _NOTHING = Balance(0, 0)
 
@@ -26,15 +26,20 @@ def compare_batch(event: BatchSettled, expected: ExpectedBatch | None) -> Mismat
     return None
 
 
-def undecided_correction(event: IntervalCorrected) -> Mismatch:
-    """Return what is wrong with a correction: the ledger decides none."""
+def compare_correction(event: IntervalCorrected, expected: Sequence[CorrectedAccount] | None) -> Mismatch | None:
+    """Return how a correction on chain differs from the one that the ledger agreed on with who loses by it."""
     text = f"revision {event.revision} of {event.delivery_start} in transaction {event.transaction}: "
     if event.rows is None:
         text += "its rows cannot be read from the call data"
         return Mismatch("correction_unreadable", text, event.block_number, delivery_start=event.delivery_start)
     accounts = ", ".join(row.account for row in event.rows)
-    text += f"the ledger decided no correction (of {accounts})"
-    return Mismatch("correction_unknown", text, event.block_number, delivery_start=event.delivery_start)
+    if expected is None:
+        text += f"the ledger decided no such correction (of {accounts})"
+        return Mismatch("correction_unknown", text, event.block_number, delivery_start=event.delivery_start)
+    if tuple(expected) != event.rows:
+        text += f"its rows (of {accounts}) are not the ledger's"
+        return Mismatch("correction_rows", text, event.block_number, delivery_start=event.delivery_start)
+    return None
 
 
 def rows_of(expected: ExpectedBatch | None) -> tuple[Row, ...]:

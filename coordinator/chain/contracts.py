@@ -119,12 +119,24 @@ def _relay_withdrawal(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
     return Call(addresses.ledger, contract("EnergyLedger").encode("relayWithdrawal", *values))
 
 
+def _correct_interval(addresses: Addresses, payload: Mapping[str, Any]) -> Call:
+    rows = []
+    for row in payload["rows"]:
+        signature = _bytes(row["signature"])
+        amounts = (row[name] for name in ("energy_wh", "money_micro", "minted_wh", "burned_wh"))
+        rows.append((row["account"], *amounts, signature[:32], signature[32:]))
+    roots = (_bytes(payload[name]) for name in ("readings_root", "receipts_root"))
+    values = payload["delivery_start"], payload["revision"], *roots, rows
+    return Call(addresses.ledger, contract("EnergyLedger").encode("correctInterval", *values))
+
+
 def _bytes(value: str) -> bytes:
     return bytes.fromhex(value.removeprefix("0x"))
 
 
 _CALLS: Mapping[str, Callable[[Addresses, Mapping[str, Any]], Call]] = {
     "answer_balancing": _answer_balancing,
+    "correct_interval": _correct_interval,
     "deposit_welcome": _deposit_welcome,
     "register_meter": _register_meter,
     "relay_withdrawal": _relay_withdrawal,

@@ -83,10 +83,10 @@ async def read_logs(rpc: Rpc, addresses: Addresses, first: int, last: int) -> li
         "topics": [topics],
     }
     logs = ledger_logs(addresses.ledger, await rpc.call("eth_getLogs", wanted), addresses.grid)
-    return await _with_corrections(rpc, addresses.ledger, logs)
+    return await with_corrections(rpc, addresses.ledger, logs)
 
 
-async def _with_corrections(rpc: Rpc, ledger: str, logs: list[LedgerLog]) -> list[LedgerLog]:
+async def with_corrections(rpc: Rpc, ledger: str, logs: list[LedgerLog]) -> list[LedgerLog]:
     """Give the corrections the rows that stand in their transactions' call data."""
     corrections = [log for log in logs if isinstance(log, IntervalCorrected)]
     if not corrections:

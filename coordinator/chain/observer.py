@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from .book import Book
-from .compare import ColumnsCheck, compare_accounts, compare_batch, rows_of, undecided_correction
+from .compare import ColumnsCheck, compare_accounts, compare_batch, compare_correction, rows_of
 from .contracts import read_balances
 from .deployment import Deployment
 from .files import read_json, write_json
@@ -185,7 +185,9 @@ class Observer:
                         mismatches.append(wrong)
                     touched.update(book.settle(rows_of(expected)))
                 case IntervalCorrected():
-                    mismatches.append(undecided_correction(log))
+                    decided = await self._expectations.correction(log.delivery_start, log.revision)
+                    if (wrong := compare_correction(log, decided)) is not None:
+                        mismatches.append(wrong)
                     touched.update(book.correct(log.rows or ()))
                 case EnergyMoved():
                     touched.update(book.move_energy(log))

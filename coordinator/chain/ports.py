@@ -42,8 +42,11 @@ class Outbox(Protocol):
         last blocks gets the same transactions again, but for superseded ones.
         """
 
-    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> None:
-        """Store the signed transaction durably; called before it leaves."""
+    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> bool:
+        """Store the signed transaction durably; called before it leaves.
+
+        ``False``: another effect has taken its place meanwhile, and the transaction must not leave.
+        """
 
     async def mark_done(self, key: str, block_number: int, gas_used: int, transaction: str) -> None:
         """Book that the effect is on chain."""
@@ -281,6 +284,9 @@ class Expectations(Protocol):
 
     async def batch(self, delivery_start: int) -> ExpectedBatch | None:
         """Return the batch that the ledger decided, None when it decided none."""
+
+    async def correction(self, delivery_start: int, revision: int) -> Sequence[CorrectedAccount] | None:
+        """Return the rows of a correction that its losers agreed to, by rising account; None when there is none."""
 
     async def standing(self) -> Standing:
         """Return all accounts' columns at one moment."""

@@ -42,6 +42,7 @@ _SETTLEMENT = "settle_batch"
 _WAITING_CANNOT_HELP = (
     "AccountIntervalUsed(",
     "AccountIntervalPassed(",
+    "CorrectionRevisionUsed(",
     "RecipientInvalid(",
     "RequestAlreadyAnswered(",
     "RequestUnknown(",
@@ -261,7 +262,8 @@ class Sender:
             if signed is None:
                 held = held or effect.kind == _SETTLEMENT
                 continue
-            await self._outbox.mark_sent(effect.key, signed.nonce, signed.raw, signed.transaction)
+            if not await self._outbox.mark_sent(effect.key, signed.nonce, signed.raw, signed.transaction):
+                continue
             await self._broadcaster.send([signed])
             nonce += 1
         return nonce - next_nonce

@@ -3,6 +3,9 @@
 With readings at both boundaries it is their exact difference. Otherwise, once a later reading
 exists, the registers at the boundaries are estimated on the straight line between their
 neighbours and the result is flagged; estimates of adjoining intervals sum to the measured difference.
+
+A meter that began or ended within the interval (it was replaced, its home joined or left, or its later readings
+have not come) counts from its first to its last reading there: what is proven, flagged too.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ class Boundary:
     """A meter's neighbours of one moment.
 
     ``after`` is the first reading not before it; ``before`` the last one earlier than it, or
-    ``after`` itself when that was taken at the moment.
+    ``after`` itself when that was taken at the moment. One is missing before a meter's first reading, and after
+    its last.
     """
 
     at: int
@@ -52,19 +56,20 @@ class EnergySum:
 
 
 def meter_energy(start: Boundary, end: Boundary) -> MeterEnergy | None:
-    """Return the energy between the two boundaries, or ``None`` while they are not both enclosed."""
+    """Return the energy between the two boundaries, as far as readings prove it; ``None`` when they prove none."""
     assert start.at < end.at
-    if start.before is None or end.after is None:
+    opening, closing = start.before or start.after, end.after or end.before
+    if opening is None or closing is None or not opening.timestamp < closing.timestamp:
         return None
-    first, last = _registers_at(start), _registers_at(end)
-    if first is None or last is None:
-        return None
+    assert opening.timestamp < end.at
+    assert start.at < closing.timestamp
+    first, last = _registers_at(start, opening), _registers_at(end, closing)
     return MeterEnergy(
         consumption_wh=last[0] - first[0],
         production_wh=last[1] - first[1],
         estimated=not (_measured(start) and _measured(end)),
-        opening=start.before,
-        closing=end.after,
+        opening=opening,
+        closing=closing,
     )
 
 
@@ -86,15 +91,14 @@ def _measured(boundary: Boundary) -> bool:
     return boundary.exact and boundary.before is not None and not boundary.before.flags & READING_ESTIMATED
 
 
-def _registers_at(boundary: Boundary) -> tuple[int, int] | None:
-    """Return consumption and production at the moment, on the line between its neighbours."""
+def _registers_at(boundary: Boundary, nearest: Reading) -> tuple[int, int]:
+    """Return consumption and production at the moment, on the line between its neighbours.
+
+    Without a neighbour on one side, it is the other's: the ``nearest`` reading inside of the interval.
+    """
     before, after = boundary.before, boundary.after
-    if before is None:
-        return None
-    if boundary.exact:
-        return before.consumption_wh, before.production_wh
-    if after is None:
-        return None
+    if before is None or after is None or boundary.exact:
+        return nearest.consumption_wh, nearest.production_wh
     elapsed, span = boundary.at - before.timestamp, after.timestamp - before.timestamp
     return (
         before.consumption_wh + (after.consumption_wh - before.consumption_wh) * elapsed // span,

@@ -32,9 +32,10 @@ class SignedOrder:
 class Row:
     """One order's row. ``value_micro`` is what its buyer pays or its seller receives in all.
 
-    Of what was traded, ``executed_wh`` changes hands; ``short_wh`` does not, and the account answers for
-    it. ``metered_wh`` is minted for a seller and burned for a buyer; a buyer's is at most
-    ``executed_wh``, a seller's at least that: the surplus is its own.
+    Of what was traded, ``executed_wh`` changes hands; ``short_wh`` does not, and the account owes money for
+    it; it is 1 in a row that only receives compensation, because the contract has no rows about nothing.
+    ``metered_wh`` is minted for a seller and burned for a buyer; a buyer's is at most ``executed_wh``, a
+    seller's at least that: the surplus is its own. ``trades`` counts those whose values were rounded, 1 at least.
     """
 
     account: str
@@ -65,19 +66,22 @@ class RowLimit(ValueError):
     """A row does not fit its fields."""
 
 
-def build_rows(shares: Iterable[SettledShare], energies: Iterable[AccountEnergy]) -> tuple[Row, ...]:
-    """Return the rows of all orders that executed anything, in the contract's order.
+def build_rows(
+    shares: Iterable[SettledShare], energies: Iterable[AccountEnergy], unminted: Iterable[str] = ()
+) -> tuple[Row, ...]:
+    """Return the rows of all orders that executed anything or owe or are owed money, in the contract's order.
 
-    An account's measured production beyond its settled sales goes to its last sell row. Raises
-    ``RowLimit`` when a row does not fit its packed fields.
+    An account's measured production beyond its settled sales goes to its last sell row, unless it is
+    ``unminted``. Raises ``RowLimit`` when a row does not fit its packed fields.
     """
-    executed: dict[tuple[str, bytes, Side], list[SettledShare]] = defaultdict(list)
+    by_order: dict[tuple[str, bytes, Side], list[SettledShare]] = defaultdict(list)
     for share in shares:
-        if share.settled_wh:
-            executed[share.trade.buyer, share.trade.buy, Side.BUY].append(share)
-            executed[share.trade.seller, share.trade.sell, Side.SELL].append(share)
-    rows = [_row(*executed_by, own) for executed_by, own in sorted(executed.items())]
-    return tuple(_mint_surplus(rows, {energy.account: energy for energy in energies}))
+        if share.settled_wh or share.shortfall_micro or share.under_use_micro:
+            by_order[share.trade.buyer, share.trade.buy, Side.BUY].append(share)
+            by_order[share.trade.seller, share.trade.sell, Side.SELL].append(share)
+    rows = [_row(*order, own) for order, own in sorted(by_order.items())]
+    without = set(unminted)
+    return tuple(_mint_surplus(rows, {e.account: e for e in energies if e.account not in without}))
 
 
 def batch_totals(rows: Iterable[Row]) -> BatchTotals:
@@ -99,16 +103,24 @@ def pack_rows(rows: Iterable[Row], orders: Mapping[bytes, SignedOrder]) -> bytes
 
 def _row(account: str, order: bytes, side: Side, shares: Sequence[SettledShare]) -> Row:
     executed_wh = sum(share.settled_wh for share in shares)
-    value = sum(share.value_micro for share in shares)
-    if executed_wh > ENERGY_WH_MAX or len(shares) > TRADES_MAX or not -(2**63) <= value < 2**63:
+    if side is Side.BUY:
+        value = sum(share.paid_micro for share in shares)
+        short_wh = sum(share.unused_wh for share in shares if share.under_use_micro)
+    else:
+        value = sum(share.received_micro for share in shares)
+        short_wh = sum(share.short_wh for share in shares if share.shortfall_micro)
+    short_wh = short_wh if executed_wh or short_wh else 1
+    trades = max(1, sum(1 for share in shares if share.settled_wh))
+    if executed_wh + short_wh > ENERGY_WH_MAX or trades > TRADES_MAX or not -(2**63) <= value < 2**63:
         raise RowLimit(f"order 0x{order.hex()} has more energy, value or trades than a row can hold")
-    return Row(account, order, side, executed_wh, 0, executed_wh, value, len(shares))
+    return Row(account, order, side, executed_wh, short_wh, executed_wh, value, trades)
 
 
 def _mint_surplus(rows: Sequence[Row], energies: Mapping[str, AccountEnergy]) -> list[Row]:
     sales: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        if row.side is Side.SELL and not energies[row.account].estimated:
+        energy = energies.get(row.account)
+        if row.side is Side.SELL and energy is not None and not energy.estimated:
             sales[row.account].append(place)
     minted = list(rows)
     for account, places in sales.items():

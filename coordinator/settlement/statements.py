@@ -12,7 +12,7 @@ from typing import Any
 
 from ..protocol.merkle import merkle_proofs, merkle_root
 from ..protocol.messages import Reading, Side, device_text
-from ..protocol.receipts import RECEIPT_VERSION, counterfactual, reading_leaf, receipt_leaf
+from ..protocol.receipts import RECEIPT_VERSION, counterfactual, price_components, reading_leaf, receipt_leaf
 from ..protocol.typed_data import Domain
 from .deliver import AccountEnergy, SettledShare, traders
 from .rows import Row, SignedOrder
@@ -30,6 +30,7 @@ class StatementTerms:
     supplier_micro_per_kwh: int
     feed_in_micro_per_kwh: int
     revision: int = 0
+    compensation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,9 @@ class _Part:
         """Return what was settled on one side."""
         return sum(trade["settled_wh"] for trade in self.trades if trade["side"] == side)
 
-    def energy_micro(self) -> int:
-        """Return what the account receives for its sales less what it pays."""
-        return sum(t["value_micro"] if t["side"] == Side.SELL else -t["value_micro"] for t in self.trades)
+    def components(self) -> dict[str, int]:
+        """Return the parts of what the account receives (what it pays is negative), and their sum."""
+        return price_components(self.trades)
 
 
 def _by_account(terms: StatementTerms, settlement: Settlement) -> list[_Part]:
@@ -131,7 +132,7 @@ def _by_account(terms: StatementTerms, settlement: Settlement) -> list[_Part]:
 
 
 def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Part) -> dict[str, Any]:
-    energy, total_micro = part.energy, part.energy_micro()  # nothing is charged or compensated besides
+    energy, components = part.energy, part.components()
     return {
         "version": RECEIPT_VERSION,
         "revision": terms.revision,
@@ -142,6 +143,7 @@ def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Par
         "delivery_start": terms.delivery_start,
         "interval_s": terms.interval_s,
         "rule": terms.rule,
+        "compensation": terms.compensation,
         "meters": part.meters,
         "verified": {
             "consumption_wh": energy.consumption_wh,
@@ -150,19 +152,13 @@ def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Par
         },
         "trades": part.trades,
         "rows": [_row(row, orders[row.order]) for row in part.rows],
-        "components": {
-            "energy_micro": total_micro,
-            "grid_fee_micro": 0,
-            "community_fee_micro": 0,
-            "imbalance_micro": 0,
-            "total_micro": total_micro,
-        },
+        "components": components,
         "counterfactual": counterfactual(
             consumption_wh=energy.consumption_wh,
             production_wh=energy.production_wh,
             bought_wh=part.settled_wh(Side.BUY),
             sold_wh=part.settled_wh(Side.SELL),
-            total_micro=total_micro,
+            total_micro=components["total_micro"],
             supplier_micro_per_kwh=terms.supplier_micro_per_kwh,
             feed_in_micro_per_kwh=terms.feed_in_micro_per_kwh,
         ),
@@ -170,15 +166,24 @@ def _body(terms: StatementTerms, orders: Mapping[bytes, SignedOrder], part: _Par
 
 
 def _trade(share: SettledShare, side: Side) -> dict[str, Any]:
-    order = share.trade.buy if side is Side.BUY else share.trade.sell
+    trade = share.trade
     return {
-        "trade_id": share.trade.trade_id,
+        "trade_id": trade.trade_id,
         "side": side.value,
-        "order": "0x" + order.hex(),
-        "energy_wh": share.trade.energy_wh,
-        "price_micro_per_kwh": share.trade.price_micro_per_kwh,
+        "order": "0x" + (trade.buy if side is Side.BUY else trade.sell).hex(),
+        "energy_wh": trade.energy_wh,
+        "price_micro_per_kwh": trade.price_micro_per_kwh,
+        "grid_fee_micro_per_kwh": trade.grid_fee_micro_per_kwh,
+        "community_fee_micro_per_kwh": trade.community_fee_micro_per_kwh,
         "settled_wh": share.settled_wh,
+        "short_wh": share.short_wh,
+        "unused_wh": share.unused_wh,
         "value_micro": share.value_micro,
+        "grid_fee_micro": share.grid_fee_micro,
+        "community_fee_micro": share.community_fee_micro,
+        "shortfall_micro": share.shortfall_micro,
+        "under_use_micro": share.under_use_micro,
+        "void": share.void,
     }
 
 

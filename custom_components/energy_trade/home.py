@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from homeassistant.util import dt as dt_util
 
 from .const import LOGGER
 from .household.agent import HouseholdAgent
+from .household.corrections import agree
 from .household.courier import Answer, deliver, line_up
 from .household.guard import GuardRefusal
 from .household.outbox import Outgoing
@@ -67,6 +69,7 @@ class Home:
         self._wake = asyncio.Event()
         self._delivery: asyncio.Task[None] | None = None
         self._lined_up = False
+        self._agreed_at: int | None = None
 
     def market_time(self) -> int:
         """Return the coordinator's time (UTC seconds), as far as this home knows it."""
@@ -209,11 +212,22 @@ class Home:
                 self._lined_up = blocked is None
             now = self.market_time()
             self.blocked = await deliver(self.agent, self._client, self.async_save, now, self._answered) or blocked
+            await self._agree(now)
         except CoordinatorRefused as refusal:
             self.blocked = Refusal(refusal.code, str(refusal))
             raise CoordinatorUnavailable(f"{refusal.code}: {refusal}") from refusal
         finally:
             self._changed()
+
+    async def _agree(self, at: int) -> None:
+        """Judge the corrections of settled intervals that ask for the account's signature, once an interval."""
+        start = interval_start(at, self.agent.info.interval_s)
+        if start == self._agreed_at:
+            return
+        for judgement in await agree(self.agent.identity, self.agent.info, self._client):
+            level = logging.WARNING if judgement.signature is None else logging.INFO
+            LOGGER.log(level, "Correction %s", judgement.reason.text)
+        self._agreed_at = start
 
     async def _pause(self, seconds: float) -> None:
         """Wait with jitter, so that the homes of a community do not come back in step."""

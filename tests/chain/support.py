@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from coordinator.chain.ports import (
 )
 from coordinator.chain.rpc import Rpc
 from coordinator.chain.sender import Sender, SenderSettings
+from coordinator.protocol.chain_messages import Correction
 from coordinator.protocol.keys import AccountKey, MeterKey
 from coordinator.protocol.messages import MeterRegistration, Order, Side, device_text
 from coordinator.protocol.typed_data import Domain
@@ -65,9 +66,12 @@ class MemoryOutbox:
         signed = [e for e in self.effects.values() if e.nonce is not None and e.nonce >= nonce]
         return sorted(signed, key=lambda e: e.nonce or 0)
 
-    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> None:
+    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> bool:
+        if self.effects[key].state == "superseded":
+            return False
         self.sends.append((key, nonce, transaction))
         self._set(key, nonce=nonce, raw_transaction=raw_transaction, transaction=transaction, state="sent")
+        return True
 
     async def mark_done(self, key: str, block_number: int, gas_used: int, transaction: str) -> None:
         self.done[key] = Mined(transaction, block_number, gas_used)
@@ -118,6 +122,7 @@ class Community:
         self.confirmed: set[int] = set()
         self.credited: dict[str, tuple[str, int]] = {}
         self.corrected: dict[str, tuple[CorrectedAccount, ...]] = {}
+        self.agreed: dict[tuple[int, int], tuple[CorrectedAccount, ...]] = {}
         self.events: list[ChainEvent] = []
         self.reports: list[Report] = []
         self.failed: list[tuple[str, str]] = []
@@ -167,6 +172,26 @@ class Community:
         self.outbox.add(key, "settle_batch", payload(batch))
         return key
 
+    def correct(self, gains: Home, loses: Home) -> str:
+        """Agree on 40 Wh and 7 micro that one home loses; another gets 30 Wh and the money, 10 Wh are burned."""
+        (start,) = self.batches
+        receipts_root = b"\x55" * 32
+        message = Correction(loses.address, MARKET, start, 1, -40, -7, receipts_root)
+        lost = CorrectedAccount(loses.address, -40, -7, 0, 10)
+        rows = {CorrectedAccount(gains.address, 30, 7, 0, 0): bytes(64)}
+        rows[lost] = compact(loses.account, message.digest(self.domain))
+        self.agreed[start, 1] = tuple(sorted(rows, key=lambda row: row.account))
+        decided = {
+            "delivery_start": start,
+            "revision": 1,
+            "readings_root": hexed(b"\x44" * 32),
+            "receipts_root": hexed(receipts_root),
+            "rows": [asdict(row) | {"signature": hexed(rows[row])} for row in self.agreed[start, 1]],
+        }
+        key = f"correct:{start}:1"
+        self.outbox.add(key, "correct_interval", decided)
+        return key
+
     # What app does
 
     async def on_done(self, effect: Effect, mined: Mined) -> None:
@@ -193,6 +218,9 @@ class Community:
 
     async def batch(self, delivery_start: int) -> ExpectedBatch | None:
         return self.batches.get(delivery_start)
+
+    async def correction(self, delivery_start: int, revision: int) -> tuple[CorrectedAccount, ...] | None:
+        return self.agreed.get((delivery_start, revision))
 
     async def standing(self) -> Standing:
         unconfirmed = self.batches.keys() - self.confirmed

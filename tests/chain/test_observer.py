@@ -21,7 +21,6 @@ from coordinator.chain.ports import (
     Deposited,
     FeesCollected,
     IntervalCancelled,
-    IntervalCorrected,
     LoadBalancingTriggered,
     MandateRevoked,
     MandateSet,
@@ -30,12 +29,12 @@ from coordinator.chain.ports import (
     Withdrawn,
 )
 from coordinator.chain.rpc import Rpc
-from coordinator.chain.transactions import Call, Fees, created_address, sign
-from coordinator.protocol.chain_messages import Correction, Withdrawal
+from coordinator.chain.transactions import Call, Fees, sign
+from coordinator.protocol.chain_messages import Withdrawal
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey
 from tests.chain.conftest import TERMS, WANTED, deploy, transact
-from tests.chain.support import FAST_OBSERVER, INTERVAL_S, MARKET, Community, Home, compact, events_of, until
+from tests.chain.support import FAST_OBSERVER, INTERVAL_S, Community, Home, compact, events_of, until
 
 
 def agrees_wholly(community: Community, batches: int, accounts: int) -> bool:
@@ -151,77 +150,6 @@ async def test_fees_go_from_the_batches_to_the_fee_account(rpc: Rpc, operator: A
     assert (collected.account, collected.money_micro) == (treasurer.address, 10_007)
     assert community.columns()[treasurer.address] == Balance(10_007, 0)
     assert not mismatches(community)
-
-
-async def correct(rpc: Rpc, community: Community, operator: AccountKey, gains: Home, loses: Home) -> None:
-    """Take 40 Wh and 7 micro from one home, of which another gets 30 Wh and the money; 10 Wh are burned."""
-    (start,) = community.batches
-    readings_root, receipts_root = b"\x44" * 32, b"\x55" * 32
-    message = Correction(loses.address, MARKET, start, 1, -40, -7, receipts_root)
-    signature = compact(loses.account, message.digest(community.domain))
-    rows = [
-        (gains.address, 30, 7, 0, 0, bytes(32), bytes(32)),
-        (loses.address, -40, -7, 0, 10, signature[:32], signature[32:]),
-    ]
-    roots = readings_root, receipts_root
-    await on_ledger(rpc, community, operator, "correctInterval", start, 1, *roots, sorted(rows))
-
-
-async def test_correction_is_reported_booked_and_agrees_afterwards(
-    rpc: Rpc, community: Community, operator: AccountKey, tmp_path: Path
-) -> None:
-    seller, buyer = Home(), Home()
-    for home in (seller, buyer):
-        community.welcome(home)
-    community.trade(1, seller, buyer, surplus_wh=200)
-    (start,) = community.batches
-    async with community.observing(tmp_path / "observer.json") as observer:
-        async with community.sending(operator):
-            await until(lambda: agrees_wholly(community, batches=1, accounts=2))
-        await correct(rpc, community, operator, buyer, seller)
-        await until(lambda: bool(community.corrected))
-        await until(lambda: observer.status.agreed_block == observer.status.block_number)
-        await asyncio.sleep(2 * FAST_OBSERVER.grace_s)
-    (event,) = events_of(IntervalCorrected, community.events)
-    assert (event.delivery_start, event.revision, event.minted_wh, event.burned_wh) == (start, 1, 0, 10)
-    assert {row.account: (row.energy_wh, row.money_micro) for row in event.rows or ()} == {
-        seller.address: (-40, -7),
-        buyer.address: (30, 7),
-    }
-    (found,) = mismatches(community)
-    assert (found.code, found.delivery_start) == ("correction_unknown", start)
-    assert community.columns() == {seller.address: Balance(5_099_993, 160), buyer.address: Balance(4_900_007, 30)}
-
-
-async def test_correction_that_cannot_be_read_is_reported(
-    rpc: Rpc, community: Community, operator: AccountKey, tmp_path: Path
-) -> None:
-    """The settler is a contract here: the rows are not in its transaction's call data as the ledger got them."""
-    seller, buyer = Home(), Home()
-    async with community.observing(tmp_path / "observer.json"), community.sending(operator):
-        for home in (seller, buyer):
-            community.welcome(home)
-        community.trade(1, seller, buyer, surplus_wh=200)
-        await until(lambda: agrees_wholly(community, batches=1, accounts=2))
-        forwarder = await forward_to(rpc, operator, community.deployment.addresses.ledger)
-        await on_ledger(rpc, community, operator, "setSettler", forwarder)
-        community.deployment = replace(
-            community.deployment, addresses=replace(community.deployment.addresses, ledger=forwarder)
-        )
-        await correct(rpc, community, operator, buyer, seller)
-        await until(lambda: "correction_unreadable" in community.mismatches())
-    assert community.mismatches()[0] == "correction_unreadable"
-    assert all(event.rows is None for event in events_of(IntervalCorrected, community.events))
-
-
-async def forward_to(rpc: Rpc, operator: AccountKey, ledger: str) -> str:
-    """Make a contract that passes every call on to the ledger, and fails when that does."""
-    passing_on = bytes.fromhex(f"365f5f375f5f365f5f73{ledger[2:]}5af1")
-    runtime = passing_on + bytes([0x60, len(passing_on) + 6, 0x57]) + bytes.fromhex("5f5ffd5b00")
-    length = f"60{len(runtime):02x}"
-    nonce = int(await rpc.call("eth_getTransactionCount", operator.address, "latest"), 16)
-    await act(rpc, operator, Call(None, bytes.fromhex(f"{length}600c600039{length}6000f3") + runtime))
-    return created_address(operator.address, nonce)
 
 
 async def test_what_changes_no_column_is_told_and_no_mismatch(

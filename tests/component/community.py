@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from coordinator.app import market_rules
+from coordinator.agreement import market_rules
 from coordinator.config import Config
 from coordinator.edge.http import create_application
 from coordinator.edge.services import Services

@@ -117,7 +117,8 @@ async def test_neighbours_trade_and_settle(rig: Rig, entry: EnergyTradeConfigEnt
     await community.neighbour_joins()
     await rig.boundary("35600.000", "812.000")
     at = await rig.boundary("35600.100", "812.000")
-    await rig.until(lambda: agent_of(entry).order_for(at + INTERVAL_S, messages.Side.BUY) is not None)
+    side = messages.Side.BUY.value
+    await rig.until(lambda: [at + INTERVAL_S, side] in [place[:2] for place in agent_of(entry).to_dict()["taken"]])
     decision = rig.state(entry, "last_decision")
     assert decision.state == "buy_at_fixed_price"
     assert "buy 100 Wh for at most 0.240 EUR/kWh" in decision.attributes["text"]

@@ -90,10 +90,20 @@ def test_orders_are_placed_once_with_signature_and_reason() -> None:
     assert item.reason is not None
     assert item.reason.rule == "sell_at_fixed_price"
     assert verify_account(order.digest(DOMAIN), item.signature, IDENTITY.account_key.public_key)
-    assert agent.order_for(START + 120, Side.SELL) == order.digest(DOMAIN)
+    assert agent.to_dict()["taken"] == [[START + 120, "sell", "0x" + order.digest(DOMAIN).hex()]]
     assert agent.plan(START + 60) == []
     assert restored(agent).plan(START + 61) == []
     assert [planned.decision.order is not None for planned in agent.decisions] == [True]
+
+
+def test_local_first_orders_wait_for_auctions_at_no_premium() -> None:
+    agent = HouseholdAgent(IDENTITY, INFO, POLICY, LIMITS, local_first=True)
+    for at, registers in ((START, (1_000, 0)), (START + 60, (1_000, 40))):
+        agent.observe_boundary(at, *registers)
+    order = order_of(agent.plan(START + 60)[0])
+    assert order.preferences is not None
+    assert order.preferences.local
+    assert order.preferences.other_limit_price_micro_per_kwh == order.limit_price_micro_per_kwh
 
 
 def test_no_meter_no_order_but_a_reason() -> None:

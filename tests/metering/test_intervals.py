@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,10 +52,51 @@ def test_gap_on_both_sides_is_estimated_from_the_readings_around() -> None:
     assert (found.opening.timestamp, found.closing.timestamp) == (START - 450, END + 450)
 
 
-def test_nothing_is_said_before_a_later_reading_or_without_an_earlier_one() -> None:
-    assert energy([reading(START, 0), reading(END - 1, 50)]) is None
-    assert energy([reading(START + 1, 0), reading(END, 50)]) is None
-    assert energy([]) is None
+@pytest.mark.parametrize(
+    "times",
+    [(), (START,), (START + 1,), (END,), (START - 900, START - 1), (START - 900, START), (END, END + 900)],
+    ids=str,
+)
+def test_nothing_is_said_without_two_readings_of_which_one_lies_within(times: tuple[int, ...]) -> None:
+    assert energy([reading(at, at) for at in times]) is None
+
+
+@pytest.mark.parametrize(
+    ("times", "proven_wh"),
+    [
+        ((START, END - 1), 899),
+        ((START - 450, END - 100), 800),
+        ((START + 1, END), 899),
+        ((START + 300, END + 900), 600),
+    ],
+    ids=["no reading since the last second", "none at either end", "began just after", "began within"],
+)
+def test_meter_that_ended_or_began_within_counts_what_it_proves_and_is_flagged(
+    times: tuple[int, ...], proven_wh: int
+) -> None:
+    """It was replaced, its home left or joined, or what it measured since is still on its way."""
+    found = energy([reading(at, at) for at in times])
+    assert found is not None
+    assert (found.consumption_wh, found.estimated) == (proven_wh, True)
+
+
+def test_meter_replaced_within_counts_up_to_its_last_reading_and_its_successor_from_its_first() -> None:
+    old, new = (
+        energy([reading(START, 500), reading(START + 400, 900)]),
+        energy([reading(START + 460, 0), reading(END, 77)]),
+    )
+    both = sum_energy([old, new])
+    assert (both.consumption_wh, both.estimated) == (477, True)
+
+
+def test_what_a_meter_ended_with_goes_on_when_its_later_readings_come() -> None:
+    """The interval and those after it then sum to the measured difference."""
+    early = energy([reading(START, 0), reading(START + 450, 300)])
+    late = [reading(START, 0), reading(START + 450, 300), reading(END + 900, 1_200)]
+    parts = [energy(late, start, start + 900) for start in (START, END)]
+    assert early is not None
+    assert early.consumption_wh == 300
+    assert [part.consumption_wh for part in parts if part is not None] == [600, 600]
 
 
 def test_device_that_estimates_makes_an_estimate() -> None:

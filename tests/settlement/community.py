@@ -12,7 +12,7 @@ from coordinator.protocol.keys import AccountKey, MeterKey
 from coordinator.protocol.messages import ZERO_HASH, Order, Reading, Side
 from coordinator.protocol.recovery import compact
 from coordinator.protocol.typed_data import Domain
-from coordinator.settlement.deliver import AccountEnergy, TradeToSettle, deliver
+from coordinator.settlement.deliver import AccountEnergy, Compensation, TradeToSettle, deliver
 from coordinator.settlement.rows import SignedOrder, build_rows, pack_rows
 from coordinator.settlement.statements import (
     MeterEvidence,
@@ -27,6 +27,7 @@ DOMAIN = Domain(31337, "0x00000000000000000000000000000000001ed9e2")
 MARKET = "sunny-street"
 INTERVAL_S = 900
 SUPPLIER, FEED_IN = 320_000, 80_000
+COMPENSATION = Compensation(SUPPLIER, FEED_IN)
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ class Home:
 
 @dataclass
 class Community:
-    """What is ordered, traded and metered in one interval."""
+    """What is ordered, traded and metered in one interval, with compensation or without."""
 
     delivery_start: int
+    compensation: bool = False
     orders: dict[bytes, SignedOrder] = field(default_factory=dict)
     trades: list[TradeToSettle] = field(default_factory=list)
     energies: list[AccountEnergy] = field(default_factory=list)
     evidence: list[MeterEvidence] = field(default_factory=list)
+    excluded: tuple[str, ...] = ()
 
     def order(self, home: Home, side: Side, energy_wh: int, price: int | None) -> bytes:
         """Sign an order; return its digest."""
@@ -67,10 +70,10 @@ class Community:
         self.orders[digest] = SignedOrder(order, signature)
         return digest
 
-    def trade(self, buy: bytes, sell: bytes, energy_wh: int, price: int) -> None:
-        """Let two orders trade."""
+    def trade(self, buy: bytes, sell: bytes, energy_wh: int, price: int, fees: tuple[int, int] = (0, 0)) -> None:
+        """Let two orders trade; the buyer pays a grid fee and a community fee for each kWh."""
         buyer, seller = (self.orders[digest].order.account for digest in (buy, sell))
-        self.trades.append(TradeToSettle(len(self.trades) + 1, buy, sell, buyer, seller, energy_wh, price))
+        self.trades.append(TradeToSettle(len(self.trades) + 1, buy, sell, buyer, seller, energy_wh, price, *fees))
 
     def meter(self, home: Home, consumption_wh: int, production_wh: int, *, estimated: bool = False) -> None:
         """Say what a home's registers show; an estimate's readings lie beyond the boundaries."""
@@ -90,13 +93,20 @@ class Community:
 
     def settle(self) -> Settlement:
         """Return the settlement of what was traded and metered."""
-        shares = deliver(self.trades, self.energies)
+        shares = deliver(self.trades, self.energies, COMPENSATION if self.compensation else None, self.excluded)
         return Settlement(shares, build_rows(shares, self.energies), self.energies, self.orders, self.evidence)
 
     def terms(self) -> StatementTerms:
         """Return what all its receipts share."""
         return StatementTerms(
-            MARKET, DOMAIN, self.delivery_start, INTERVAL_S, "uniform-midpoint-pro_rata/1", SUPPLIER, FEED_IN
+            market=MARKET,
+            domain=DOMAIN,
+            delivery_start=self.delivery_start,
+            interval_s=INTERVAL_S,
+            rule="uniform-midpoint-pro_rata/1",
+            supplier_micro_per_kwh=SUPPLIER,
+            feed_in_micro_per_kwh=FEED_IN,
+            compensation=self.compensation,
         )
 
     def header(self, receipts_root: bytes) -> SettlementHeader:

@@ -56,12 +56,15 @@ def test_packed_row_field_by_field() -> None:
 
 def test_money_is_kept_and_energy_minted_less_burned() -> None:
     balances: dict[str, dict[str, int]] = {}
-    minted_wh = 0
+    minted_wh = fees_micro = 0
     for batch in VECTORS["batches"]:
         balances |= {entry["account"]: entry for entry in batch["balances"]}
         minted_wh += batch["totals"]["minted_wh"] - batch["totals"]["burned_wh"]
+        fees_micro += batch["totals"]["fees_micro"]
     assert sorted(balances) == VECTORS["accounts"]
-    assert sum(b["money_micro"] for b in balances.values()) == VECTORS["opening_money_micro"] * len(balances)
+    money_micro = sum(balance["money_micro"] for balance in balances.values())
+    assert money_micro + fees_micro == VECTORS["opening_money_micro"] * len(balances)
+    assert fees_micro > 0
     assert sum(b["energy_wh"] for b in balances.values()) == minted_wh
 
 

@@ -27,6 +27,7 @@ FIRST_DELIVERY = GENESIS + 4 * INTERVAL_S
 OPENING_MONEY_MICRO = 1_000_000_000
 PRICE_MIN, PRICE_MAX = 0, 1_000_000
 METERED_MAX_WH = 10_000_000
+FEE_MAX = 50_000
 CROWD = 40
 
 
@@ -44,6 +45,9 @@ def build() -> dict[str, Any]:
         "price_min_micro_per_kwh": PRICE_MIN,
         "price_max_micro_per_kwh": PRICE_MAX,
         "metered_max_wh": METERED_MAX_WH,
+        "shortfall_price_max_micro_per_kwh": SUPPLIER,
+        "under_use_price_min_micro_per_kwh": FEED_IN,
+        "fee_max_micro_per_kwh": FEE_MAX,
         "supplier_micro_per_kwh": SUPPLIER,
         "feed_in_micro_per_kwh": FEED_IN,
         "opening_money_micro": OPENING_MONEY_MICRO,
@@ -66,6 +70,7 @@ def _batch(place: int, name: str, make: Callable[[Community], None], columns: di
         "name": name,
         "about": (make.__doc__ or "").strip(),
         "delivery_start": community.delivery_start,
+        "compensation": community.compensation,
         "orders": [
             {"wire": s.order.to_wire(), "digest": _hex(d), "signature": _hex(s.signature)}
             for d, s in community.orders.items()
@@ -73,8 +78,9 @@ def _batch(place: int, name: str, make: Callable[[Community], None], columns: di
         "trades": [_plain(asdict(trade)) for trade in community.trades],
         "energies": [asdict(energy) for energy in community.energies],
         "shares": [
-            {"trade_id": s.trade.trade_id, "settled_wh": s.settled_wh, "value_micro": s.value_micro}
-            for s in settlement.shares
+            {name: value for name, value in asdict(share).items() if name != "trade"}
+            | {"trade_id": share.trade.trade_id}
+            for share in settlement.shares
         ],
         "rows": [_plain(asdict(row)) for row in settlement.rows],
         "rows_hex": _hex(packed),
@@ -163,6 +169,44 @@ def _crowd(c: Community) -> None:
         c.meter(home, _number("consumption", i, 0) % 1_500, _number("production", i, 0) % 1_500)
 
 
+def _charged(c: Community) -> None:
+    """Buyers pay grid and community fees up to their limits; every fee is rounded down by itself."""
+    anna, bert, cleo = homes("anna", "bert", "cleo")
+    sell = c.order(anna, Side.SELL, 900, 100_001)
+    c.trade(c.order(bert, Side.BUY, 333, 150_006), sell, 333, 100_001, (12_003, 38_002))
+    c.trade(c.order(cleo, Side.BUY, 567, None), sell, 567, 123_457, (0, 7_777))
+    c.meter(anna, 0, 900)
+    c.meter(bert, 333, 0)
+    c.meter(cleo, 566, 0)
+
+
+def _compensated(c: Community) -> None:
+    """Anna falls short and answers to both buyers; Dora leaves half of what Elsa delivers and answers to her."""
+    c.compensation = True
+    anna, bert, cleo, dora, elsa = homes("anna", "bert", "cleo", "dora", "elsa")
+    sell = c.order(anna, Side.SELL, 1_001, 150_000)
+    c.trade(c.order(bert, Side.BUY, 600, 250_000), sell, 600, 199_999, (10_000, 5_000))
+    c.trade(c.order(cleo, Side.BUY, 401, 400_000), sell, 401, 350_001)
+    c.trade(c.order(dora, Side.BUY, 700, 180_000), c.order(elsa, Side.SELL, 700, 90_000), 700, 170_003)
+    c.meter(anna, 0, 500)
+    c.meter(bert, 2_000, 0)
+    c.meter(cleo, 300, 0)
+    c.meter(dora, 349, 0)
+    c.meter(elsa, 0, 800)
+
+
+def _nothing_came(c: Community) -> None:
+    """Nobody executes anything, and the rows are about money only: a seller without sun, a buyer who was away."""
+    c.compensation = True
+    anna, bert, cleo, dora = homes("anna", "bert", "cleo", "dora")
+    c.trade(c.order(bert, Side.BUY, 500, 250_000), c.order(anna, Side.SELL, 500, 150_000), 500, 200_000)
+    c.trade(c.order(dora, Side.BUY, 800, None), c.order(cleo, Side.SELL, 800, None), 800, 200_000)
+    c.meter(anna, 30, 0)
+    c.meter(bert, 500, 0)
+    c.meter(cleo, 0, 850)
+    c.meter(dora, 0, 0)
+
+
 def _number(what: str, *at: int) -> int:
     return int.from_bytes(keccak256(f"{what} {at}".encode())[:4], "big")
 
@@ -182,6 +226,9 @@ _CASES: dict[str, Callable[[Community], None]] = {
     "crumbs": _crumbs,
     "edges": _edges,
     "crowd": _crowd,
+    "charged": _charged,
+    "compensated": _compensated,
+    "nothing came": _nothing_came,
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..protocol.client import MarketInfo
 from ..protocol.messages import ZERO_HASH, Cancel, Order, Reading, Side, TimeInForce
+from ..protocol.order_terms import Preferences
 from ..protocol.wire import read_int, read_list, read_mapping
 from . import guard, planner
 from .guard import GuardRefusal, Register, Sample
@@ -43,13 +44,19 @@ class HouseholdAgent:
         limits: HomeLimits,
         *,
         ahead: int = 1,
+        local_first: bool = False,
     ) -> None:
-        """Start a home that has signed nothing yet; ``ahead`` is how many intervals it plans."""
+        """Start a home that has signed nothing yet; ``ahead`` is how many intervals it plans.
+
+        ``local_first``: its orders wait for the auctions, which bring it together with homes at its own node where
+        that costs nobody anything; otherwise they trade at once.
+        """
         self.identity = identity
         self.info = info
         self.policy = policy
         self.limits = limits
         self.ahead = ahead
+        self.local_first = local_first
         self.trading = True
         self.version = 0
         self.outbox = Outbox()
@@ -106,6 +113,7 @@ class HouseholdAgent:
                     order.limit_price_micro_per_kwh,
                     TimeInForce.GOOD_TILL_GATE,
                     item.decision.reason,
+                    self._preferences(order.limit_price_micro_per_kwh),
                 )
                 self._taken[item.delivery_start, order.side] = _order_id(outgoing)
                 signed.append(outgoing)
@@ -201,10 +209,6 @@ class HouseholdAgent:
         self.trading = enabled
         return [] if enabled else [self.cancel(at)]
 
-    def order_for(self, delivery_start: int, side: Side) -> bytes | None:
-        """Return the digest of the order that the policy placed there, if any."""
-        return self._taken.get((delivery_start, side))
-
     def saved(self, version: int) -> None:
         """Note that the state with this version is on disk; its messages may leave."""
         self.outbox.saved(version)
@@ -231,11 +235,12 @@ class HouseholdAgent:
         limits: HomeLimits,
         *,
         ahead: int = 1,
+        local_first: bool = False,
     ) -> HouseholdAgent:
         """Go on from a saved state; ``ValueError`` names a field that is wrong."""
         if read_int(data, "state_version") != STATE_VERSION:
             raise ValueError("the saved state is of another version of Energy Trade")
-        agent = cls(identity, info, policy, limits, ahead=ahead)
+        agent = cls(identity, info, policy, limits, ahead=ahead, local_first=local_first)
         agent.version = read_int(data, "version")
         agent.trading = data.get("trading") is True
         agent._orders_signed = read_int(data, "orders_signed")
@@ -277,6 +282,7 @@ class HouseholdAgent:
         price: int | None,
         time_in_force: TimeInForce,
         reason: Reason,
+        preferences: Preferences | None = None,
     ) -> Outgoing:
         number = self._next_number()
         order = Order(
@@ -289,6 +295,7 @@ class HouseholdAgent:
             time_in_force=time_in_force,
             client_id=f"{reason.policy}-{number}",
             salt=self.identity.salt(number),
+            preferences=preferences,
         )
         digest = order.digest(self.info.domain)
         item = Outgoing(
@@ -300,6 +307,12 @@ class HouseholdAgent:
         )
         self.outbox.add(item, self.version)
         return item
+
+    def _preferences(self, limit_price_micro_per_kwh: int) -> Preferences | None:
+        """Return the wish for energy from the own node, at no premium."""
+        if not self.local_first:
+            return None
+        return Preferences(local=True, other_limit_price_micro_per_kwh=limit_price_micro_per_kwh)
 
     def _enqueue_reading(self, reading: Reading) -> Outgoing:
         digest = reading.digest(self.info.domain)

@@ -9,7 +9,8 @@ from typing import Self
 
 from ..protocol.chain_messages import Withdrawal
 from ..protocol.keys import AccountKey, MeterKey
-from ..protocol.messages import Join, MeterRegistration, SessionRequest
+from ..protocol.membership import Join, SessionRequest
+from ..protocol.messages import MeterRegistration
 from .terms import HomeLimits
 
 _SALT_LABEL = b"energy-trade/salt/1"
