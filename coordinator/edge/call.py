@@ -19,6 +19,8 @@ class Call[P, B]:
     session: str | None
     spend: Callable[[str], None]
     """Count the request against an account's rate limit, once its signature was checked."""
+    charge: Callable[[int], None]
+    """Count this many requests more against the caller's address: what one body asks for many times."""
 
     def only(self, account: str) -> None:
         """Refuse everybody but the account's owner."""

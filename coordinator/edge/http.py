@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from ..config import HttpConfig
 from .call import Call
-from .decode import BODY_BYTES_MAX, read_body, read_parameters
+from .decode import BODY_BYTES_MAX, read_body, read_bytes, read_parameters
 from .errors import Refusal
 from .limits import RateLimiter, address_of
 from .metrics import CONTENT_TYPE
@@ -66,8 +67,9 @@ class _Guard:
         async def handle(request: web.Request) -> web.Response:
             session = self._session(request) if route.scope is Scope.SESSION else None
             parameters = read_parameters(request, route.parameters)
-            body = await read_body(request, route.body) if route.body else None
-            reply = await route.handler(Call(self.services, parameters, body, session, self._spend))
+            body = await _body(request, route)
+            charge = partial(self._charge, address_of(request, self.config))
+            reply = await route.handler(Call(self.services, parameters, body, session, self._spend, charge))
             return _json(reply.status, reply.body)
 
         return handle
@@ -110,6 +112,11 @@ class _Guard:
         if wait_s:
             raise _too_many("account", wait_s)
 
+    def _charge(self, address: str, requests: int) -> None:
+        wait_s = self.addresses.take(address, _now_s(), requests) if requests else 0
+        if wait_s:
+            raise _too_many("address", wait_s)
+
     def _session(self, request: web.Request) -> str:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         now = self.services.clock.now()
@@ -117,6 +124,13 @@ class _Guard:
         if account is None:
             raise Refusal("unauthorized", "The session is missing, wrong or expired: open one with POST /sessions.")
         return account
+
+
+async def _body(request: web.Request, route: Route) -> object:
+    """Return what the handler gets as its call's body."""
+    if route.reader is not None:
+        return route.reader(await read_bytes(request, route.body_bytes_max))
+    return None if route.body is None else await read_body(request, route.body, route.body_bytes_max)
 
 
 def _json(status: int, body: object) -> web.Response:
@@ -136,7 +150,7 @@ def _translated(error: web.HTTPException) -> Refusal:
             allowed = ", ".join(sorted(error.allowed_methods))
             return Refusal("method_not_allowed", f"Use one of: {allowed}.")
         case web.HTTPRequestEntityTooLarge():
-            return Refusal("too_large", f"The body is larger than {BODY_BYTES_MAX} bytes.")
+            return Refusal("too_large", "The body is larger than this path takes.")
     return Refusal("malformed" if error.status < 500 else "internal", error.reason)
 
 

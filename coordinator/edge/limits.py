@@ -25,15 +25,15 @@ class RateLimiter:
     callers_max: int = CALLERS_MAX
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
-    def take(self, caller: str, now_s: float) -> int:
-        """Take one token at the monotonic time ``now_s``; return 0, or the seconds to wait."""
+    def take(self, caller: str, now_s: float, wanted: int = 1) -> int:
+        """Take ``wanted`` tokens at the monotonic time ``now_s``, all or none; return 0, or the seconds to wait."""
         tokens, seen_s = self._buckets.pop(caller, (float(self.burst), now_s))
         tokens = min(float(self.burst), tokens + (now_s - seen_s) * self.per_s)
-        allowed = tokens >= 1
-        self._buckets[caller] = (tokens - 1 if allowed else tokens, now_s)
+        allowed = tokens >= wanted
+        self._buckets[caller] = (tokens - wanted if allowed else tokens, now_s)
         if len(self._buckets) > self.callers_max:
             self._buckets.popitem(last=False)
-        return 0 if allowed else max(1, round((1 - tokens) / self.per_s))
+        return 0 if allowed else max(1, round((wanted - tokens) / self.per_s))
 
 
 def address_of(request: web.Request, config: HttpConfig) -> str:

@@ -1,5 +1,6 @@
 """The command log, the only writer of the database, and what is read from it."""
 
+from .auctions import AuctionRecord
 from .ledger import Ledger
 from .outbox import Expectations, Outbox
 from .publisher import Subscription
@@ -17,12 +18,14 @@ from .records import (
     Published,
     ReceiptRecord,
     Settler,
+    Solver,
     StoredReading,
     TradeRecord,
 )
 
 __all__ = [
     "AccountTotals",
+    "AuctionRecord",
     "BatchRecord",
     "Committed",
     "Expectations",
@@ -38,6 +41,7 @@ __all__ = [
     "Queries",
     "ReceiptRecord",
     "Settler",
+    "Solver",
     "StoredReading",
     "Subscription",
     "TradeRecord",

@@ -16,8 +16,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from ..market.commands import Command, PlaceOrder
-from ..market.events import Event, OrderPlaced
+from ..market.events import Event, OrderClosed, OrderPlaced, Traded
 from ..protocol.messages import device_text
+from . import quick
 
 type Coder = Callable[[Any], Any]
 
@@ -42,7 +43,8 @@ def decode[T](kind: type[T], text: str) -> T:
 
 def encode_command(command: Command) -> tuple[str, str]:
     """Return a command's kind and its JSON."""
-    return type(command).__name__, encode(command)
+    text = quick.place_order(command) if isinstance(command, PlaceOrder) else None
+    return type(command).__name__, text or encode(command)
 
 
 def decode_command(kind: str, text: str) -> Command:
@@ -52,7 +54,7 @@ def decode_command(kind: str, text: str) -> Command:
 
 def encode_events(events: Iterable[Event], command: Command) -> str:
     """Return events as a JSON list of ``[kind, event]``; what only repeats its command as ``[kind]``."""
-    return _text([_encode_event(event, command) for event in events])
+    return f"[{','.join([_encode_event(event, command) for event in events])}]"
 
 
 def decode_row(kind: str, command_text: str, events_text: str) -> tuple[Command, tuple[Event, ...]]:
@@ -78,11 +80,21 @@ _DECODERS: dict[type, Coder] = {}
 _EVENTS: Mapping[str, type] = {kind.__name__: kind for kind in get_args(Event.__value__)}
 
 
-def _encode_event(event: Event, command: Command) -> list[Any]:
+def _encode_event(event: Event, command: Command) -> str:
+    if isinstance(event, Traded):
+        return quick.traded(event)
+    if isinstance(event, OrderClosed):
+        return quick.order_closed(event)
     name = type(event).__name__
-    if isinstance(event, OrderPlaced) and isinstance(command, PlaceOrder) and event == _repeat(command):
-        return [name]
-    return [name, plain(event)]
+    if isinstance(event, OrderPlaced) and isinstance(command, PlaceOrder) and _repeats(event, command):
+        return f'["{name}"]'
+    return _text([name, plain(event)])
+
+
+def _repeats(event: OrderPlaced, command: PlaceOrder) -> bool:
+    """Tell whether an event says nothing that its command does not; its order nearly always is the command's own."""
+    same = event.order is command.order or event.order == command.order
+    return same and event == OrderPlaced(event.order, command.digest, command.signature)
 
 
 def _decode_event(entry: list[Any], command: Command) -> Event:

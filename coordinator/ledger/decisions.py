@@ -6,43 +6,36 @@ Also the effects that leave through the outbox, and the receipts, both following
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..market.balancing import answer_requests, node_load_w
-from ..market.commands import (
-    Command,
-    ExcludeFromSettlement,
-    MeteredEnergy,
-    RegisterMeter,
-    SettleInterval,
-    Withdraw,
-)
+from ..market.balancing import node_load_w
+from ..market.commands import Command, ProposeCorrection, RegisterMeter, ResettleInterval, Withdraw
 from ..market.decide import Decision
 from ..market.decide import decide as decide_market
 from ..market.events import (
     BalancingAnswered,
+    CorrectionAgreed,
+    CorrectionProposed,
+    CorrectionRow,
     Event,
-    IntervalResettled,
-    IntervalSettled,
     MemberAdmitted,
     MeterRegistered,
     Rejected,
     Settled,
-    SettledTrade,
-    SettlementRow,
-    Traded,
     WithdrawalAccepted,
 )
-from ..market.state import IntervalStage, MarketState
+from ..market.state import MarketState
 from ..protocol.chain_messages import SettlementHeader
 from ..protocol.keccak import keccak256
-from ..protocol.messages import device_text
+from ..protocol.messages import ZERO_HASH, device_text
 from ..protocol.typed_data import Domain
-from ..settlement.deliver import AccountEnergy, MissingEnergy, SettledShare, TradeToSettle, deliver
-from ..settlement.rows import BatchTotals, Row, RowLimit, SignedOrder, batch_totals, build_rows, pack_rows
+from ..settlement.rows import BatchTotals, SignedOrder, batch_totals, pack_rows
 from ..settlement.statements import MeterEvidence, Settlement, Statement, StatementTerms, statements
+from .evidence import Evidence
+from .log import Terms
 from .records import LedgerConfig
+from .settling import Settling, account_energies, decide_settlement, is_off_chain, row_of, share_of, trades_to_settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +78,39 @@ class BatchDraft:
 
 def decide(state: MarketState, command: Command, at: int) -> Decision:
     """Return the command's events or its refusal; look, never change."""
-    if isinstance(command, SettleInterval):
-        return _settle(state, command, at)
-    if isinstance(command, ExcludeFromSettlement):
-        return _exclude(state, command)
+    if isinstance(command, Settling):
+        return decide_settlement(state, command, at)
     return decide_market(state, command, at)
+
+
+def settlement_command(
+    state: MarketState, delivery_start: int, evidence: Evidence, fee_account: str, terms: Terms
+) -> Settling | None:
+    """Return what settles an interval on this evidence, settles it anew, or proposes its correction.
+
+    ``None`` when it is settled so already, or is nothing to be settled.
+    """
+    interval = state.intervals.get(delivery_start)
+    if interval is None or interval.settlement is None:
+        return evidence.command(delivery_start)
+    if is_off_chain(interval):
+        again = ResettleInterval(delivery_start, evidence.energies, evidence.readings_root)
+        return None if isinstance(decide_settlement(state, again, 0), Rejected) else again
+    wanted = ProposeCorrection(delivery_start, evidence.energies, evidence.readings_root, ZERO_HASH, fee_account)
+    decision = decide_settlement(state, wanted, 0)
+    if isinstance(decision, Rejected):
+        return wanted if decision.code == "correction_open" else None
+    (event, *_) = decision
+    assert isinstance(event, CorrectionProposed)
+    draft = draft_batch(state, event, evidence.meters, Domain(terms.chain_id, terms.ledger))
+    return replace(wanted, receipts_root=statements(draft.terms, draft.settlement)[0])
 
 
 def draft_batch(state: MarketState, event: Settled, meters: Iterable[MeterEvidence], domain: Domain) -> BatchDraft:
     """Collect what receipts and rows of a settled interval are made from."""
     interval, rules = state.intervals[event.delivery_start], state.rules
     orders = {d: SignedOrder(state.orders[d].order, state.orders[d].signature) for d in interval.orders}
-    promised = {trade.trade_id: trade for trade in _to_settle(state, interval.trades)}
+    promised = {trade.trade_id: trade for trade in trades_to_settle(state.orders, interval.trades)}
     terms = StatementTerms(
         market=rules.market,
         domain=domain,
@@ -106,11 +120,12 @@ def draft_batch(state: MarketState, event: Settled, meters: Iterable[MeterEviden
         supplier_micro_per_kwh=rules.supplier_micro_per_kwh,
         feed_in_micro_per_kwh=rules.feed_in_micro_per_kwh,
         revision=event.revision,
+        compensation=rules.compensation,
     )
     settlement = Settlement(
-        shares=[SettledShare(promised[t.trade_id], t.settled_wh, t.value_micro) for t in event.trades],
-        rows=[_row_of(row, orders[row.order]) for row in event.rows],
-        energies=_energies(event.energies),
+        shares=[share_of(settled, promised[settled.trade_id]) for settled in event.trades],
+        rows=[row_of(row, orders[row.order]) for row in event.rows],
+        energies=account_energies(event.energies),
         orders=orders,
         evidence=list(meters),
     )
@@ -118,7 +133,10 @@ def draft_batch(state: MarketState, event: Settled, meters: Iterable[MeterEviden
 
 
 def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) -> list[NewEffect]:
-    """Return the effects of members, meters, withdrawals and answers to the grid; a batch's are ``batch_effects``."""
+    """Return the effects of members, meters, withdrawals, answers to the grid and corrections.
+
+    A batch's are ``batch_effects``.
+    """
     effects = []
     for event in events:
         match event:
@@ -140,9 +158,16 @@ def effects_of(command: Command, events: Iterable[Event], config: LedgerConfig) 
                 payload = {"node_id": event.node_id, "request_id": event.request_id, "relieved_w": event.relieved_w}
                 key = f"balancing:{event.node_id}:{event.request_id}"
                 effects.append(NewEffect(key, "answer_balancing", payload))
+            case CorrectionAgreed():
+                effects.append(_correct_interval(event))
             case _:
                 pass
     return effects
+
+
+def correction_key(delivery_start: int, revision: int) -> str:
+    """Return the outbox key of a correction."""
+    return f"correct:{delivery_start}:{revision}"
 
 
 def settlement_key(delivery_start: int, revision: int) -> str:
@@ -171,112 +196,27 @@ def batch_effects(batch: Batch, event: Settled, interval_s: int, config: LedgerC
     return [effect, NewEffect(f"grid:{event.delivery_start}", "update_grid", grid)]
 
 
-def _settle(state: MarketState, command: SettleInterval, at: int) -> Decision:
-    interval = state.intervals.get(command.delivery_start)
-    if interval is not None and interval.stage in (IntervalStage.SETTLED, IntervalStage.CONFIRMED):
-        return Rejected("already_settled", "The interval is settled already.")
-    if interval is None or interval.stage is not IntervalStage.GATE_CLOSED:
-        return Rejected("not_settleable", "Only an interval with trades and a closed gate can be settled.")
-    end = command.delivery_start + state.rules.interval_s
-    if at < end:
-        return Rejected("not_settleable", f"Delivery ends at {end}; settle after that.", str(end))
-    if (older := _unsettled_before(state, command.delivery_start)) is not None:
-        return Rejected("not_settleable", f"Settle the interval from {older} first: they go in order.", str(older))
-    energies = _energies(command.energies)
-    try:
-        shares = deliver(_to_settle(state, interval.trades), energies)
-        rows = build_rows(shares, energies)
-    except MissingEnergy as error:
-        return Rejected("readings_missing", f"The settlement needs every trader's energy: {error}.")
-    except RowLimit as error:
-        return Rejected("not_settleable", f"The batch cannot be packed: {error}.")
-    settled = IntervalSettled(
-        command.delivery_start,
-        command.energies,
-        tuple(_settled_trade(share) for share in shares),
-        tuple(_settled_row(row) for row in rows),
-        command.readings_root,
-    )
-    if not rows:
-        return (settled,)  # no load is reported, so none can be compared with
-    return (settled, *answer_requests(state, node_load_w(command.energies, state.rules.interval_s)))
+def _correct_interval(event: CorrectionAgreed) -> NewEffect:
+    payload = {
+        "delivery_start": event.delivery_start,
+        "revision": event.revision,
+        "readings_root": "0x" + event.readings_root.hex(),
+        "receipts_root": "0x" + event.receipts_root.hex(),
+        "rows": [_correction_row(row) for row in event.rows],
+    }
+    return NewEffect(correction_key(event.delivery_start, event.revision), "correct_interval", payload)
 
 
-def _exclude(state: MarketState, command: ExcludeFromSettlement) -> Decision:
-    """Settle once more what the chain has not: the account's trades void, all others as if they were alone."""
-    interval = state.intervals.get(command.delivery_start)
-    settlement = interval.settlement if interval is not None else None
-    if interval is None or settlement is None or interval.stage is not IntervalStage.SETTLED:
-        return Rejected("not_settleable", "Only a settlement that is not on chain can be made again.")
-    if command.account not in {row.account for row in settlement.rows}:
-        return Rejected("not_settleable", "The account has no row in the settlement.", command.account)
-    excluded = {*settlement.excluded, command.account}
-    energies, trades = _energies(settlement.energies), _to_settle(state, interval.trades)
-    void = [SettledShare(trade, 0, 0) for trade in trades if {trade.buyer, trade.seller} & excluded]
-    shares = deliver((t for t in trades if t.buyer not in excluded and t.seller not in excluded), energies)
-    rows = build_rows(shares, energies)
-    everything = sorted([*shares, *void], key=lambda share: share.trade.trade_id)
-    return (
-        IntervalResettled(
-            command.delivery_start,
-            settlement.revision + 1,
-            tuple(sorted(excluded)),
-            settlement.energies,
-            tuple(_settled_trade(share) for share in everything),
-            tuple(_settled_row(row) for row in rows),
-            settlement.readings_root,
-        ),
-    )
-
-
-def _unsettled_before(state: MarketState, delivery_start: int) -> int | None:
-    """Return the oldest earlier interval that may still have something to settle."""
-    unsettled = (IntervalStage.OPEN, IntervalStage.GATE_CLOSED)
-    earlier = (i.delivery_start for i in state.intervals.values() if i.stage in unsettled)
-    return min((start for start in earlier if start < delivery_start), default=None)
-
-
-def _settled_row(row: Row) -> SettlementRow:
-    return SettlementRow(
-        row.account, row.order, row.executed_wh, row.short_wh, row.metered_wh, row.value_micro, row.trades
-    )
-
-
-def _settled_trade(share: SettledShare) -> SettledTrade:
-    trade = share.trade
-    return SettledTrade(
-        trade.trade_id,
-        trade.buy,
-        trade.sell,
-        trade.energy_wh,
-        trade.price_micro_per_kwh,
-        share.settled_wh,
-        share.value_micro,
-    )
-
-
-def _row_of(row: SettlementRow, signed: SignedOrder) -> Row:
-    amounts = row.executed_wh, row.short_wh, row.metered_wh, row.value_micro, row.trades
-    return Row(row.account, row.order, signed.order.side, *amounts)
-
-
-def _to_settle(state: MarketState, trades: Iterable[Traded]) -> list[TradeToSettle]:
-    return [
-        TradeToSettle(
-            trade.trade_id,
-            trade.buy,
-            trade.sell,
-            state.orders[trade.buy].order.account,
-            state.orders[trade.sell].order.account,
-            trade.energy_wh,
-            trade.price_micro_per_kwh,
-        )
-        for trade in trades
-    ]
-
-
-def _energies(energies: Iterable[MeteredEnergy]) -> list[AccountEnergy]:
-    return [AccountEnergy(e.account, e.consumption_wh, e.production_wh, e.estimated) for e in energies]
+def _correction_row(row: CorrectionRow) -> dict[str, Any]:
+    """Return a row as the contract takes it; who only gains has signed nothing, and needs not."""
+    return {
+        "account": row.account,
+        "energy_wh": row.energy_wh,
+        "money_micro": row.money_micro,
+        "minted_wh": row.minted_wh,
+        "burned_wh": row.burned_wh,
+        "signature": "0x" + (row.signature or bytes(64)).hex(),
+    }
 
 
 def _register_meter(command: RegisterMeter) -> NewEffect:

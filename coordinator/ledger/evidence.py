@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..market.commands import MeteredEnergy, SettleInterval
-from ..market.events import IntervalSettled, Settled
+from ..market.events import IntervalResettled, Settled
 from ..market.state import Interval, MarketState, Meter
 from ..metering.intervals import Boundary, MeterEnergy, meter_energy, sum_energy
 from ..protocol.messages import Reading
@@ -40,11 +40,12 @@ class Evidence:
     def supports(self, event: Settled) -> bool:
         """Tell whether a settlement rests on this.
 
-        A later revision does by its readings alone: an account may have got another meter since.
+        One that leaves an account out does by its readings alone: an account may have got another meter since.
         """
         if event.readings_root != self.readings_root:
             return False
-        return not isinstance(event, IntervalSettled) or event.energies == self.energies
+        is_same_evidence = isinstance(event, IntervalResettled) and not event.late_readings
+        return is_same_evidence or event.energies == self.energies
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def gather(connection: sqlite3.Connection, asked: Question, sequence: int) -> Ev
 
 
 def settled_sequence(connection: sqlite3.Connection, delivery_start: int) -> int:
-    """Return the sequence of the command that settled an interval first."""
+    """Return the sequence of the command whose readings an interval's settlement rests on."""
     row = connection.execute("SELECT sequence FROM settlements WHERE delivery_start = ?", (delivery_start,)).fetchone()
     return int(row[0]) if row else 0
 

@@ -6,13 +6,15 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..chain.ports import Mined
 from ..market.commands import Command, ConfirmSettlement
-from ..market.events import Event, Settled
+from ..market.events import Event, IntervalResettled, Settled
 from ..metering.verification import Head
-from ..protocol.receipts import canonical
 from . import codec
+from .auctions import KeptAuction, keep
+from .corrections import CorrectionDraft, follow_corrections, receipt_row, write_correction
 from .decisions import Batch, BatchDraft, NewEffect, batch_effects, settlement_key
 from .evidence import device_key
 from .log import LogHead, LogRow, head_of
@@ -22,15 +24,16 @@ from .store import insert_many, transaction
 
 _INSERT_BATCH = """
 INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (delivery_start) DO UPDATE SET
-    receipts_root = excluded.receipts_root, batch_hash = excluded.batch_hash, rows = excluded.rows,
+    sequence = CASE readings_root WHEN excluded.readings_root THEN sequence ELSE excluded.sequence END,
+    readings_root = excluded.readings_root, receipts_root = excluded.receipts_root,
+    batch_hash = excluded.batch_hash, rows = excluded.rows,
     traded_wh = excluded.traded_wh, value_micro = excluded.value_micro, minted_wh = excluded.minted_wh,
     burned_wh = excluded.burned_wh, revision = excluded.revision, fees_micro = excluded.fees_micro,
     signer = excluded.signer, signature = excluded.signature
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """A command with its row in the log; ``completes`` names the effect that it ends."""
 
     row: LogRow
@@ -50,6 +53,10 @@ class SettledDraft:
     interval_s: int
 
 
+class SettlementSent(Exception):
+    """A batch that was to be replaced has left for the chain meanwhile."""
+
+
 class Group:
     """What is decided, but not yet on the disk."""
 
@@ -63,6 +70,8 @@ class Group:
         self.equivocations: list[StoredReading] = []
         self.effects: list[tuple[NewEffect, int]] = []
         self.batch: SettledDraft | None = None
+        self.correction: CorrectionDraft | None = None
+        self.auctions: list[KeptAuction] = []
         self.projections = Projections()
 
     @property
@@ -91,7 +100,7 @@ class Group:
         self.heads[reading.device_id] = head
 
     def write(self, connection: sqlite3.Connection) -> EffectCounts | None:
-        """Write everything durably; return the outbox's counts when it changed."""
+        """Write everything durably; return the outbox's counts when it changed. Raises ``SettlementSent``."""
         effects = list(self.effects)
         batch = None
         if self.batch is not None:
@@ -103,12 +112,16 @@ class Group:
             self._write_readings(connection)
             if batch is not None and self.batch is not None:
                 _write_batch(connection, batch, self.batch)
+            if self.correction is not None:
+                write_correction(connection, self.correction)
+            follow_corrections(connection, (event for decided in self.decided for event in decided.events))
             _write_effects(connection, effects)
             if self.batch is not None:
                 _supersede(connection, self.batch.event)
             for decided in self.decided:
                 if decided.completes is not None:
                     complete_effect(connection, decided.completes, mined_by(decided.command))
+            keep(connection, self.auctions)
             self.projections.write(connection)
         changed = self.has_effects or any(decided.completes is not None for decided in self.decided)
         return count_effects(connection) if changed else None
@@ -167,8 +180,7 @@ def insert_rows(connection: sqlite3.Connection, rows: Sequence[LogRow]) -> None:
     """Append rows to the log and note where it ends, inside the caller's transaction."""
     if not rows:
         return
-    values = [(r.sequence, r.at, r.kind, r.command, r.events, r.previous_hash, r.hash) for r in rows]
-    insert_many(connection, "INSERT INTO log", values)
+    insert_many(connection, "INSERT INTO log", rows)
     connection.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (rows[-1].sequence,))
 
 
@@ -198,14 +210,23 @@ def _write_effects(connection: sqlite3.Connection, effects: Sequence[tuple[NewEf
     insert_many(connection, "INSERT INTO outbox (key, kind, payload, sequence)", rows)
 
 
+def is_unsent(connection: sqlite3.Connection, key: str) -> bool:
+    """Tell whether an effect can still be replaced: no transaction of it was ever signed, or there is none."""
+    row = connection.execute("SELECT state, nonce FROM outbox WHERE key = ?", (key,)).fetchone()
+    return row is None or (row[0] != "done" and row[1] is None)
+
+
 def _supersede(connection: sqlite3.Connection, event: Settled) -> None:
     """End the effect of the revision before; the new one takes its place in the order of settlements."""
     if not event.revision:
         return
-    keys = [settlement_key(event.delivery_start, revision) for revision in (event.revision - 1, event.revision)]
-    ids = [connection.execute("SELECT id FROM outbox WHERE key = ?", (key,)).fetchone() for key in keys]
+    old, new = (settlement_key(event.delivery_start, revision) for revision in (event.revision - 1, event.revision))
+    if isinstance(event, IntervalResettled) and event.late_readings and not is_unsent(connection, old):
+        raise SettlementSent(old)
+    ids = [connection.execute("SELECT id FROM outbox WHERE key = ?", (key,)).fetchone() for key in (old, new)]
+    if ids[0] is None:  # nothing was settled before
+        return
     last = connection.execute("SELECT max(id) FROM outbox").fetchone()[0]
-    old, new = keys
     connection.execute("UPDATE outbox SET state = 'superseded', id = ? WHERE key = ?", (last + 1, old))
     if ids[1] is not None:  # none when nothing is left to settle
         connection.execute("UPDATE outbox SET id = ? WHERE key = ?", (*ids[0], new))
@@ -236,18 +257,5 @@ def _write_batch(connection: sqlite3.Connection, batch: Batch, settled: SettledD
     insert_many(
         connection,
         "INSERT INTO receipts",
-        [
-            (
-                receipt.account,
-                header.delivery_start,
-                receipt.body["revision"],
-                receipt.body["verified"]["consumption_wh"],
-                receipt.body["verified"]["production_wh"],
-                receipt.body["components"]["total_micro"],
-                receipt.body["counterfactual"]["saved_micro"],
-                canonical(receipt.body).decode(),
-                b"".join(receipt.proof),
-            )
-            for receipt in batch.receipts
-        ],
+        [receipt_row(receipt, header) for receipt in batch.receipts],
     )

@@ -11,6 +11,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..market.rules import MarketRules
 from ..protocol.typed_data import Domain
@@ -38,8 +39,7 @@ class Terms:
         return Domain(self.chain_id, self.ledger)
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
+class LogRow(NamedTuple):
     """One row of the log, as it is stored."""
 
     sequence: int
@@ -51,8 +51,7 @@ class LogRow:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LogHead:
+class LogHead(NamedTuple):
     """Where the log ends."""
 
     sequence: int = 0
@@ -79,13 +78,16 @@ def row_hash(previous: bytes, sequence: int, at: int, kind: str, command: str, e
     return digest.digest()
 
 
-def read_log(connection: sqlite3.Connection, until: int | None = None) -> Iterator[LogRow]:
-    """Yield the rows in order, each checked against the one before it.
+def read_log(
+    connection: sqlite3.Connection, until: int | None = None, after: LogHead | None = None
+) -> Iterator[LogRow]:
+    """Yield the rows (those ``after`` a head) in order, each checked against the one before it.
 
     Raises ``LedgerDamaged`` with the first row that does not fit, also when the end was cut off.
     """
-    head = LogHead()
-    for values in connection.execute("SELECT * FROM log WHERE sequence <= ? ORDER BY sequence", (until or 2**63 - 1,)):
+    head = after or LogHead()
+    sql = "SELECT * FROM log WHERE sequence > ? AND sequence <= ? ORDER BY sequence"
+    for values in connection.execute(sql, (head.sequence, until or 2**63 - 1)):
         row = LogRow(*values)
         if fault := _fault(head, row):
             raise LedgerDamaged(_damage(*fault))

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from ..chain.ports import Balance, Effect, EffectState, ExpectedBatch, Mined, Standing
+from ..chain.ports import Balance, CorrectedAccount, Effect, EffectState, ExpectedBatch, Mined, Standing
 from ..market.state import IntervalStage
 from .group import EffectCounts, complete_effect, count_effects
 from .store import Store, transaction
@@ -50,11 +50,19 @@ class Outbox:
         """Return every effect with a stored transaction of this nonce or later, by rising nonce."""
         return await self._select(f"{SELECT_EFFECTS} WHERE nonce >= ? ORDER BY nonce", nonce)
 
-    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> None:
-        """Store the signed transaction durably; call it before the transaction leaves."""
-        sql = "UPDATE outbox SET state = 'sent', nonce = ?, raw_transaction = ?, transaction_hash = ? WHERE key = ?"
+    async def mark_sent(self, key: str, nonce: int, raw_transaction: bytes, transaction: str) -> bool:
+        """Store the signed transaction durably; call it before the transaction leaves.
+
+        Return ``False``, with nothing stored, when the effect was superseded meanwhile: the transaction must not leave.
+        """
+        sql = (
+            "UPDATE outbox SET state = 'sent', nonce = ?, raw_transaction = ?, transaction_hash = ? WHERE key = ?"
+            " AND state <> 'superseded'"
+        )
         values = (nonce, raw_transaction, transaction, key)
-        await self._change(key, lambda connection: connection.execute(sql, values))
+        marked: list[int] = []
+        await self._change(key, lambda connection: marked.append(connection.execute(sql, values).rowcount))
+        return marked == [1]
 
     async def mark_done(self, key: str, block_number: int, gas_used: int, transaction: str) -> None:
         """Book that the effect is on chain."""
@@ -144,6 +152,17 @@ class Expectations:
         sql = "SELECT delivery_start, readings_root, receipts_root, rows FROM settlements WHERE delivery_start = ?"
         row = await self._store.read(lambda connection: connection.execute(sql, (delivery_start,)).fetchone())
         return ExpectedBatch(*row) if row else None
+
+    async def correction(self, delivery_start: int, revision: int) -> Sequence[CorrectedAccount] | None:
+        """Return the rows of a correction that all who lose have agreed to, ``None`` when there is none."""
+        sql = (
+            "SELECT account, energy_wh, money_micro, max(0, energy_wh), max(0, -energy_wh) FROM correction_changes"
+            " JOIN corrections USING (delivery_start, revision) WHERE delivery_start = ? AND revision = ?"
+            " AND stage IN ('agreed', 'booked') ORDER BY account"
+        )
+        key = delivery_start, revision
+        rows = await self._store.read(lambda connection: connection.execute(sql, key).fetchall())
+        return [CorrectedAccount(*row) for row in rows] or None
 
     async def standing(self) -> Standing:
         """Return all accounts' columns, as of one moment."""

@@ -11,8 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from ..market.events import (
+    CorrectionProposed,
     Event,
     GateClosed,
+    IntervalCorrected,
     IntervalResettled,
     IntervalSettled,
     OrderClosed,
@@ -24,7 +26,7 @@ from ..market.events import (
 from ..market.state import MarketState
 from .store import insert_many
 
-PROJECTIONS_VERSION = 1
+PROJECTIONS_VERSION = 2
 _EMPTY = (
     "DELETE FROM orders",
     "DELETE FROM order_fills",
@@ -37,6 +39,7 @@ _CLOSE_GATE = "UPDATE intervals SET stage = ?, price_micro_per_kwh = ? WHERE del
 _SETTLE = """
 UPDATE intervals SET stage = ?, settled_wh = ?, value_micro = ?, homes = ?, settled_at = ? WHERE delivery_start = ?
 """
+_CORRECT = "UPDATE intervals SET settled_wh = ?, value_micro = ? WHERE delivery_start = ?"
 _CONFIRM = """
 UPDATE intervals
 SET stage = 'confirmed', transaction_hash = ?, block_number = ?, gas_used = ?, confirmed_at = ?
@@ -71,6 +74,8 @@ class Projections:
                     self._close_gate(event, state)
                 case IntervalSettled() | IntervalResettled():
                     self._settle(at, event)
+                case IntervalCorrected():
+                    self._correct(event, state)
                 case SettlementConfirmed():
                     self._confirm(at, event)
                 case _:
@@ -135,6 +140,8 @@ class Projections:
                 event.energy_wh,
                 event.price_micro_per_kwh,
                 event.stage.value,
+                event.grid_fee_micro_per_kwh,
+                event.community_fee_micro_per_kwh,
             )
         )
 
@@ -158,6 +165,16 @@ class Projections:
             event.delivery_start,
         )
         self._changes.append((_SETTLE, values))
+
+    def _correct(self, event: IntervalCorrected, state: MarketState) -> None:
+        """Book what the trades became, when it is the correction that was agreed."""
+        interval = state.intervals.get(event.delivery_start)
+        corrected = interval.settlement if interval is not None else None
+        if isinstance(corrected, CorrectionProposed) and corrected.revision == event.revision:
+            self._settled += [(trade.trade_id, trade.settled_wh, trade.value_micro) for trade in corrected.trades]
+            settled_wh = sum(trade.settled_wh for trade in corrected.trades)
+            value = sum(trade.value_micro for trade in corrected.trades)
+            self._changes.append((_CORRECT, (settled_wh, value, event.delivery_start)))
 
     def _confirm(self, at: int, event: SettlementConfirmed) -> None:
         values = (event.transaction, event.block_number, event.gas_used, at, event.delivery_start)

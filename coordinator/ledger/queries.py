@@ -12,10 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..chain.ports import Effect
-from ..market.commands import PlaceOrder
+from ..market.commands import Command, PlaceBundles, PlaceOrder, ReplaceOrder
 from ..market.events import CloseReason, Stage
+from ..market.views import closed_as
 from ..protocol.chain_messages import SettlementHeader
+from ..protocol.messages import Order
 from . import codec
+from .auctions import AuctionKind, AuctionRecord, certified, newest
 from .evidence import SELECT_READINGS, device_key, reading_of
 from .log import TERMS_KIND
 from .outbox import SELECT_EFFECTS, effect_of
@@ -45,13 +48,13 @@ SELECT i.delivery_start, i.stage, i.price_micro_per_kwh, i.volume_wh, i.trades, 
 FROM intervals i
 """
 _ORDERS = """
-SELECT l.kind, l.command, l.at, coalesce(f.filled_wh, 0), o.energy_wh, c.remaining_wh, c.reason, i.stage
+SELECT l.kind, l.command, o.digest, l.at, coalesce(f.filled_wh, 0), o.energy_wh, c.remaining_wh, c.reason, i.stage
 FROM orders o JOIN log l USING (sequence) LEFT JOIN order_fills f USING (id) LEFT JOIN order_closings c USING (id)
     LEFT JOIN intervals i ON i.delivery_start = o.delivery_start
 """
 _TRADES = """
 SELECT t.trade_id, t.at, t.delivery_start, t.buy, t.sell, t.buyer, t.seller, t.energy_wh, t.price_micro_per_kwh,
-    t.stage, s.settled_wh, s.value_micro
+    t.stage, s.settled_wh, s.value_micro, t.grid_fee_micro_per_kwh, t.community_fee_micro_per_kwh
 FROM trades t LEFT JOIN settled_trades s USING (trade_id)
 """
 _BATCHES = """
@@ -61,8 +64,9 @@ FROM settlements s LEFT JOIN intervals i USING (delivery_start)
 """
 _RECEIPT = """
 SELECT r.body, r.proof, s.delivery_start, s.revision, s.batch_hash, s.readings_root, s.receipts_root, s.signer,
-    s.signature, i.transaction_hash, i.block_number
-FROM receipts r JOIN settlements s USING (delivery_start) LEFT JOIN intervals i USING (delivery_start)
+    s.signature, iif(o.id, o.transaction_hash, i.transaction_hash), iif(o.id, o.block_number, i.block_number)
+FROM receipts r JOIN statements s USING (delivery_start, revision) LEFT JOIN intervals i USING (delivery_start)
+    LEFT JOIN outbox o ON o.key = 'correct:' || r.delivery_start || ':' || r.revision
 WHERE r.account = ? AND r.delivery_start = ? ORDER BY r.revision DESC LIMIT 1
 """
 _TOTALS = "SELECT account, intervals, consumption_wh, production_wh, saved_micro FROM account_totals"
@@ -91,6 +95,14 @@ class Queries:
         rows = await self._rows(f"{_TRADES} {where} ORDER BY t.trade_id DESC LIMIT ?", *values, _limit(limit))
         return [_trade(row) for row in rows]
 
+    async def auctions(self, limit: int = 100) -> list[AuctionRecord]:
+        """Return the newest auctions of both kinds, newest first."""
+        return await self._store.ask(lambda connection: newest(connection, limit))
+
+    async def auction(self, kind: AuctionKind, at: int) -> tuple[AuctionRecord, dict[str, Any]] | None:
+        """Return an auction with its certificate (empty: none is made of its kind), while it is kept."""
+        return await self._store.ask(lambda connection: certified(connection, kind, at))
+
     async def order(self, digest: bytes) -> OrderRecord | None:
         """Return an order and what became of it."""
         rows = await self._rows(f"{_ORDERS} WHERE o.digest = ?", digest)
@@ -105,7 +117,7 @@ class Queries:
         """Return an account's newest receipts of intervals from ``since`` on, newest first."""
         rows = await self._rows(
             "SELECT r.delivery_start, r.revision, r.saved_micro, r.total_micro, i.transaction_hash FROM receipts r"
-            " JOIN settlements s USING (delivery_start, revision) LEFT JOIN intervals i USING (delivery_start)"
+            " JOIN revisions_in_force s USING (delivery_start, revision) LEFT JOIN intervals i USING (delivery_start)"
             " WHERE r.account = ? AND r.delivery_start >= ? ORDER BY r.delivery_start DESC LIMIT ?",
             account,
             since,
@@ -176,10 +188,6 @@ class Queries:
         rows = await self._rows(f"{SELECT_EFFECTS} {where} ORDER BY id DESC LIMIT ?", *values, _limit(limit))
         return [effect_of(row) for row in rows]
 
-    async def effect_counts(self) -> dict[str, int]:
-        """Return how many effects there are in each state."""
-        return dict(await self._rows("SELECT state, count(*) FROM outbox GROUP BY state"))
-
     async def run[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask a question of one's own with a read-only connection."""
         return await self._store.ask(question)
@@ -204,23 +212,29 @@ def _trade(row: Sequence[Any]) -> TradeRecord:
 
 
 def _order(row: Sequence[Any]) -> OrderRecord:
-    kind, text, placed_at, filled_wh, energy_wh, remaining_wh, reason, stage = row
-    command = codec.decode_command(kind, text)
-    assert isinstance(command, PlaceOrder)
+    kind, text, digest, placed_at, filled_wh, energy_wh, remaining_wh, reason, stage = row
+    order, signature = _signed(codec.decode_command(kind, text), digest)
     closed = None if reason is None else CloseReason(reason)
     open_wh = energy_wh - filled_wh if remaining_wh is None else remaining_wh
     status = order_status(filled_wh, closed, stage)
-    return OrderRecord(command.order, command.digest, command.signature, placed_at, filled_wh, open_wh, closed, status)
+    return OrderRecord(order, digest, signature, placed_at, filled_wh, open_wh, closed, status)
+
+
+def _signed(command: Command, digest: bytes) -> tuple[Order, bytes]:
+    """Return an order and its signature from the command that placed it."""
+    if isinstance(command, PlaceBundles):
+        leg = next(leg for leg in command.legs if leg.digest == digest)
+        return leg.order, leg.signature
+    assert isinstance(command, PlaceOrder | ReplaceOrder)
+    return command.order, command.signature
 
 
 def order_status(filled_wh: int, closed: CloseReason | None, stage: str | None) -> str:
     """Return an order's status in the API's words."""
     if filled_wh and stage in {"settled", "confirmed"}:
         return "settled"
-    if closed in {CloseReason.FILLED, CloseReason.CANCELLED, CloseReason.EXPIRED}:
-        return str(closed)
     if closed is not None:
-        return "closed"
+        return closed_as(closed)
     return "partly_filled" if filled_wh else "resting"
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from ..market.events import CloseReason, Event, Stage
+from ..market.problem import Problem
+from ..market.proposal import Proposal
 from ..protocol.messages import Order, Reading
 from ..protocol.units import ENERGY_WH_MAX
 
@@ -28,17 +31,27 @@ class LedgerConfig:
 
     ``welcome_credit_micro`` is deposited for each new member (0: none; local chains only).
     A settlement waits for readings until ``reading_deadline_s`` after the delivery's end.
-    ``metered_max_wh`` is what the contract was deployed with (most production per account and interval).
+    ``metered_max_wh`` is what the contract was deployed with (most production per account and interval), and
+    ``fee_account`` the one that its fees go to; without it, corrections that change fees are not proposed.
     """
 
     welcome_credit_micro: int = 0
     reading_deadline_s: int = 300
     metered_max_wh: int = ENERGY_WH_MAX
+    fee_account: str = ""
     grid_node_id: int = 1
     grid_capacity_w: int = 0
     inbox_max: int = 4096
     group_max: int = 128
     subscription_max: int = 4096
+    snapshot_every: int = 20_000
+
+
+class Solver(Protocol):
+    """Who finds prices where an auction couples intervals or nodes; what it proposes is checked in integers."""
+
+    async def solve(self, problem: Problem[bytes], limit_s: float) -> Proposal | str:
+        """Return a proposal, or in a sentence why there is none, about ``limit_s`` seconds from now at the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +62,7 @@ class Settler:
     sign: Callable[[bytes], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """A command is in the log and on the disk."""
 
     sequence: int
@@ -109,6 +121,8 @@ class TradeRecord:
     stage: Stage
     settled_wh: int | None
     value_micro: int | None
+    grid_fee_micro_per_kwh: int
+    community_fee_micro_per_kwh: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,12 +42,14 @@ class ReplayReport:
 
 
 class Rebuilt:
-    """A state that grows with the log's entries."""
+    """A state that grows with the log's entries, from nothing or from where a snapshot left off."""
 
-    def __init__(self) -> None:
-        self.head = LogHead()
-        self.terms: Terms | None = None
-        self._state: MarketState | None = None
+    def __init__(
+        self, head: LogHead | None = None, terms: Terms | None = None, state: MarketState | None = None
+    ) -> None:
+        self.head = head or LogHead()
+        self.terms = terms
+        self._state = state
 
     @property
     def state(self) -> MarketState:
@@ -68,9 +70,9 @@ class Rebuilt:
         self.head = head_of(entry.row)
 
 
-def entries(connection: sqlite3.Connection, until: int | None = None) -> Iterator[Entry]:
-    """Yield the log's entries in order, checked and read; raise ``LedgerDamaged``."""
-    for row in read_log(connection, until):
+def entries(connection: sqlite3.Connection, until: int | None = None, after: LogHead | None = None) -> Iterator[Entry]:
+    """Yield the log's entries (those ``after`` a head) in order, checked and read; raise ``LedgerDamaged``."""
+    for row in read_log(connection, until, after):
         try:
             yield read_entry(row)
         except codec.UnknownKind as error:

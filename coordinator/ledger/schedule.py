@@ -17,10 +17,20 @@ from .evidence import meters_of, silence_begins, traders
 from .records import Committed
 
 _LOG = structlog.get_logger(__name__)
-_QUIET = {"busy", "stopping", "readings_changed", "already_settled", "nothing_due"}
+_QUIET = {
+    "already_settled",
+    "busy",
+    "correction_open",
+    "nothing_due",
+    "readings_changed",
+    "settlement_sent",
+    "stopping",
+}
 
 type Submit = Callable[[Command], Awaitable[Committed | Rejected]]
 type Prepare = Callable[[int], Awaitable[Command | None]]
+type Told = frozenset[str]
+"""Accounts whose late readings an interval's settlement takes into account already."""
 
 
 def due_settlements(state: MarketState, heads: Mapping[int, Head], at: int, deadline_s: int) -> list[int]:
@@ -44,6 +54,24 @@ def due_settlements(state: MarketState, heads: Mapping[int, Head], at: int, dead
     return found
 
 
+def late_readings(state: MarketState, heads: Mapping[int, Head], told: Mapping[int, Told]) -> dict[int, Told]:
+    """Return the settled intervals that late readings may change, oldest first, with what makes them so.
+
+    These are accounts that an estimate stands for, and of which all meters have read on past the interval by now.
+    ``told`` is what was looked at before.
+    """
+    found: dict[int, Told] = {}
+    for start in sorted(state.intervals):
+        settlement, end = state.intervals[start].settlement, start + state.rules.interval_s
+        if settlement is None:
+            continue
+        estimated = (energy.account for energy in settlement.energies if energy.estimated)
+        complete = frozenset(account for account in estimated if _reads_past(state, account, heads, end))
+        if complete - told.get(start, frozenset()):
+            found[start] = complete
+    return found
+
+
 class Scheduler:
     """Looks every second, and at once when readings have come."""
 
@@ -54,6 +82,7 @@ class Scheduler:
         self._deadline_s = deadline_s
         self._readings = asyncio.Event()
         self._told: set[tuple[str, str]] = set()
+        self._settled_on: dict[int, Told] = {}
 
     def notify(self) -> None:
         """Look again: readings have come."""
@@ -75,6 +104,15 @@ class Scheduler:
             settlement = await self._prepare(delivery_start)
             if settlement is None or not await self._do(settlement):
                 return  # the later ones wait for it
+        await self._look_back(state, heads)
+
+    async def _look_back(self, state: MarketState, heads: Mapping[int, Head]) -> None:
+        """Settle anew, or propose a correction of, what late readings change; what is on its way there waits."""
+        self._settled_on = {start: told for start, told in self._settled_on.items() if start in state.intervals}
+        for start, accounts in late_readings(state, heads, self._settled_on).items():
+            command = await self._prepare(start)
+            if command is None or await self._do(command):
+                self._settled_on[start] = self._settled_on.get(start, frozenset()) | accounts
 
     async def _do(self, command: Command) -> bool:
         result = await self._submit(command)
@@ -101,11 +139,13 @@ def _is_due(state: MarketState, interval: Interval, heads: Mapping[int, Head], a
 
 
 def _is_complete(state: MarketState, interval: Interval, heads: Mapping[int, Head], end: int) -> bool:
-    silent_since = silence_begins(interval.delivery_start, state.rules.interval_s)
-    for account in traders(state, interval):
-        meters = [meter for meter in meters_of(state, account) if meter.suspended is None]
-        last = [head.timestamp if (head := heads.get(m.device_id)) is not None else 0 for m in meters]
-        reads_on = any(timestamp >= end for timestamp in last)
-        if not all(timestamp >= end or (reads_on and timestamp < silent_since) for timestamp in last):
-            return False
-    return True
+    return all(_reads_past(state, account, heads, end) for account in traders(state, interval))
+
+
+def _reads_past(state: MarketState, account: str, heads: Mapping[int, Head], end: int) -> bool:
+    """Tell whether nothing more can come of what the account's meters say up to ``end``, as far as is known."""
+    silent_since = silence_begins(end - state.rules.interval_s, state.rules.interval_s)
+    meters = [meter for meter in meters_of(state, account) if meter.suspended is None]
+    last = [head.timestamp if (head := heads.get(meter.device_id)) is not None else 0 for meter in meters]
+    reads_on = any(timestamp >= end for timestamp in last)
+    return all(timestamp >= end or (reads_on and timestamp < silent_since) for timestamp in last)

@@ -12,22 +12,40 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..market.commands import Command, ExcludeFromSettlement, SettleInterval
-from ..market.events import Event, IntervalResettled, IntervalSettled, Settled
+from ..market.cascades import Cascade
+from ..market.certificate import verify as verify_certificate
+from ..market.commands import ClearSession, CloseGate, Command, FireOrder
+from ..market.decide import Decision
+from ..market.events import (
+    CorrectionProposed,
+    Event,
+    GateClosed,
+    IntervalResettled,
+    IntervalSettled,
+    SessionCleared,
+    Settled,
+)
+from ..market.sessions import certified
 from ..market.state import MarketState, state_hash
 from ..protocol.keys import verify_meter
 from ..protocol.messages import ZERO_HASH, device_text
 from ..protocol.receipts import canonical
 from ..protocol.recovery import recover_address
 from ..protocol.typed_data import Domain
+from . import snapshots
+from .auctions import certified as auction_of
+from .auctions import kept
 from .decisions import Batch, batch_effects, decide, draft_batch
 from .evidence import SELECT_READINGS, device_key, gather, question, reading_of
 from .log import Terms
 from .records import LedgerConfig, LedgerError
 from .replay import Entry, Rebuilt, entries
+from .settling import Settling
 from .store import check_pages, damage_reported, open_read_only
 
 FINDINGS_MAX = 100
+_RECEIPTS = "SELECT account, body, proof FROM receipts WHERE delivery_start = ? AND revision = ?"
+_CORRECTED_RECEIPTS = "SELECT account, body, proof FROM correction_receipts WHERE delivery_start = ? AND revision = ?"
 
 
 @dataclass(slots=True)
@@ -44,10 +62,53 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class _Revision:
-    """An interval's last settlement, and the sequence of its first."""
+    """An interval's last settlement, and the sequence of the command whose readings it rests on."""
 
     sequence: int
     revision: int
+    readings_root: bytes
+
+    def next(self, event: Settled, sequence: int) -> _Revision:
+        """Return the revision that a later settlement is, decided by the command ``sequence``."""
+        same = event.readings_root == self.readings_root
+        return _Revision(self.sequence if same else sequence, event.revision, event.readings_root)
+
+
+class _Firings:
+    """Which conditional orders the log must let fire, in which order: by the rule that the writer fires them by.
+
+    They come right after the command that let them, in the same second, and none comes unasked.
+    """
+
+    def __init__(self) -> None:
+        self._cascade: Cascade | None = None
+        self._state: MarketState
+        self._at = 0
+
+    def check(self, entry: Entry | None) -> Iterator[str]:
+        """Compare an entry, or the log's end, with what has to fire now."""
+        firing = None if self._cascade is None else self._cascade.next(self._judge)
+        due = firing[0] if firing else None
+        found = entry.command if entry is not None and isinstance(entry.command, FireOrder) else None
+        if found == due and (due is None or (entry is not None and entry.row.at == self._at)):
+            return
+        self._cascade = None  # look anew: one finding for one fault
+        name = "the log's end" if entry is None else f"row {entry.row.sequence}"
+        if due is None:
+            assert found is not None
+            yield f"{name}: order {found.order.hex()} fires, and nothing lets it"
+        else:
+            yield f"{name}: order {due.order.hex()} should have fired before, at {self._at}"
+
+    def take(self, state: MarketState, entry: Entry) -> None:
+        """Note what an entry lets fire; its events are applied."""
+        if self._cascade is None:
+            self._cascade = Cascade(state)
+        self._state, self._at = state, entry.row.at
+        self._cascade.add(entry.events)
+
+    def _judge(self, command: FireOrder) -> Decision:
+        return decide(self._state, command, self._at)
 
 
 def verify(path: Path) -> VerifyReport:
@@ -72,18 +133,30 @@ def verify(path: Path) -> VerifyReport:
 
 def _findings(connection: sqlite3.Connection, rebuilt: Rebuilt, report: VerifyReport) -> Iterator[str]:
     revisions: dict[int, _Revision] = {}
+    kept_snapshots = snapshots.kept(connection)
+    firings = _Firings()
     for entry in entries(connection):
+        yield from firings.check(entry)
         if not isinstance(entry.command, Terms):
             yield from _check_decision(rebuilt.state, entry, entry.command)
+            yield from _check_auction(connection, rebuilt.state, entry, entry.command)
             for event in entry.events:
                 if isinstance(event, IntervalSettled | IntervalResettled):
-                    first = revisions.get(event.delivery_start)
-                    revision = _Revision(first.sequence if first else entry.row.sequence, event.revision)
-                    revisions[event.delivery_start] = revision
+                    sequence = entry.row.sequence
+                    before = revisions.get(event.delivery_start, _Revision(sequence, 0, event.readings_root))
+                    revisions[event.delivery_start] = before.next(event, sequence)
                     report.settlements += not event.revision
-                    yield from _check_settlement(connection, rebuilt, entry, event, revision.sequence)
+                    sequence = revisions[event.delivery_start].sequence
+                    yield from _check_settlement(connection, rebuilt, entry, event, sequence)
+                elif isinstance(event, CorrectionProposed):
+                    yield from _check_settlement(connection, rebuilt, entry, event, entry.row.sequence)
         rebuilt.take(entry)
+        firings.take(rebuilt.state, entry)
         report.commands += 1
+        snapshot = kept_snapshots.get(entry.row.sequence)
+        if snapshot is not None and not snapshots.is_of(snapshot, rebuilt.state):
+            yield f"row {entry.row.sequence}: the snapshot kept there is of another state: delete it"
+    yield from firings.check(None)
     yield from _check_revisions(connection, revisions)
     if rebuilt.terms is not None:
         yield from _check_readings(connection, rebuilt, rebuilt.terms, report)
@@ -94,6 +167,24 @@ def _check_decision(state: MarketState, entry: Entry, command: Command) -> Itera
     if decision != entry.events:
         difference = _first_difference(decision, entry)
         yield f"row {entry.row.sequence}: {entry.row.kind} is decided otherwise now: {difference}"
+
+
+def _check_auction(connection: sqlite3.Connection, state: MarketState, entry: Entry, command: Command) -> Iterator[str]:
+    """Where an auction's certificate is still kept, it must be the one that follows, and hold."""
+    if not isinstance(command, ClearSession | CloseGate):
+        return
+    event = next((e for e in entry.events if isinstance(e, SessionCleared | GateClosed)), None)
+    sql = "SELECT 1 FROM auctions WHERE sequence = ?"
+    if event is None or not connection.execute(sql, (entry.row.sequence,)).fetchone():
+        return
+    expected = kept(event, entry.row.at, certified(state, command, entry.row.at), entry.row.sequence)
+    record = expected.record
+    name = f"row {entry.row.sequence}: the {record.kind} auction at {record.at}"
+    stored = auction_of(connection, record.kind, record.at)
+    if stored is None or stored[0] != record or canonical(stored[1]) != canonical(expected.certificate):
+        yield f"{name} is stored otherwise"
+    elif stored[1] and (faults := verify_certificate(stored[1])):
+        yield f"{name} has a certificate that does not hold: {faults[0]}"
 
 
 def _first_difference(decision: object, entry: Entry) -> str:
@@ -109,12 +200,12 @@ def _check_settlement(
 ) -> Iterator[str]:
     """Go from the signed readings to the receipts and the packed rows once more.
 
-    ``sequence`` is the command's that settled the interval first: what the readings are as of.
+    ``sequence`` is the command's whose readings it rests on: what they are as of.
     """
     name = f"row {entry.row.sequence}: the settlement of {event.delivery_start}"
     assert rebuilt.terms is not None
     asked = question(rebuilt.state, event.delivery_start, rebuilt.terms)
-    if asked is None or not isinstance(entry.command, SettleInterval | ExcludeFromSettlement):
+    if asked is None or not isinstance(entry.command, Settling):
         yield f"{name} is of an interval that nobody traded in"
         return
     evidence = gather(connection, asked, sequence)
@@ -122,6 +213,9 @@ def _check_settlement(
         yield f"{name} does not follow from the stored readings"
         return
     batch = draft_batch(rebuilt.state, event, evidence.meters, rebuilt.terms.domain).finish()
+    if isinstance(event, CorrectionProposed):
+        yield from (f"{name}: {fault}" for fault in _check_correction(connection, batch, event, rebuilt.terms.domain))
+        return
     yield from (f"{name}: {fault}" for fault in _check_batch(connection, batch, rebuilt.terms.domain))
     yield from (f"{name}: {fault}" for fault in _check_receipts(connection, batch, event.revision))
     yield from (f"{name}: {fault}" for fault in _check_effect(connection, batch, event))
@@ -152,8 +246,32 @@ def _check_batch(connection: sqlite3.Connection, batch: Batch, domain: Domain) -
         yield "the settler did not sign it"
 
 
-def _check_receipts(connection: sqlite3.Connection, batch: Batch, revision: int) -> Iterator[str]:
-    sql = "SELECT account, body, proof FROM receipts WHERE delivery_start = ? AND revision = ?"
+def _check_correction(
+    connection: sqlite3.Connection, batch: Batch, event: CorrectionProposed, domain: Domain
+) -> Iterator[str]:
+    """The proposal's roots, signature, changes and receipts must be those that were decided."""
+    sql = (
+        "SELECT batch_hash, readings_root, receipts_root, signer, signature, stage FROM corrections"
+        " WHERE delivery_start = ? AND revision = ?"
+    )
+    key, header = (event.delivery_start, event.revision), batch.header
+    found = connection.execute(sql, key).fetchone()
+    if found is None or found[:3] != (header.batch_hash, header.readings_root, event.receipts_root):
+        yield "the stored correction's roots are others"
+    elif recover_address(header.digest(domain), found[4]) != found[3]:
+        yield "the settler did not sign the correction"
+    if header.receipts_root != event.receipts_root:
+        yield "the correction is of other receipts"
+    sql = "SELECT account, money_micro, energy_wh FROM correction_changes WHERE delivery_start = ? AND revision = ?"
+    changes = {(change.account, change.money_micro, change.energy_wh) for change in event.changes}
+    if set(connection.execute(sql, key)) != changes:
+        yield "the stored correction's changes are others"
+    yield from _check_receipts(connection, batch, event.revision, _CORRECTED_RECEIPTS)
+    if found is not None and found[5] == "booked":
+        yield from _check_receipts(connection, batch, event.revision)
+
+
+def _check_receipts(connection: sqlite3.Connection, batch: Batch, revision: int, sql: str = _RECEIPTS) -> Iterator[str]:
     rows = connection.execute(sql, (batch.header.delivery_start, revision))
     stored = {account: (body, proof) for account, body, proof in rows}
     for receipt in batch.receipts:

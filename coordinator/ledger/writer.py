@@ -18,22 +18,47 @@ import structlog
 
 from ..clock import Clock
 from ..market.apply import apply
-from ..market.commands import Command, ExcludeFromSettlement, SettleInterval, SuspendMeter
+from ..market.cascades import Cascade
+from ..market.commands import (
+    ClearSession,
+    CloseGate,
+    Command,
+    ExcludeFromSettlement,
+    ResettleInterval,
+    SuspendMeter,
+)
 from ..market.decide import Decision
-from ..market.events import IntervalResettled, IntervalSettled, Rejected, SettlementConfirmed
+from ..market.events import (
+    CorrectionProposed,
+    Event,
+    GateClosed,
+    IntervalResettled,
+    IntervalSettled,
+    Rejected,
+    SessionCleared,
+    SettlementConfirmed,
+)
+from ..market.sessions import certified, needs_solver
 from ..market.state import MarketState, Meter
 from ..metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading, next_head
-from .decisions import decide, draft_batch, effects_of
+from .auctions import KeptAuction, kept
+from .corrections import CorrectionDraft
+from .decisions import decide, draft_batch, effects_of, settlement_key
 from .evidence import Evidence, gather, question, settled_sequence
-from .group import Decided, EffectCounts, Group, SettledDraft
-from .inbox import CommandWork, Inbox, LookAgain, ReadingWork, Work
+from .group import Decided, EffectCounts, Group, SettledDraft, SettlementSent, is_unsent
+from .inbox import CommandWork, Inbox, LookAgain, ManyWork, ReadingWork, Work
 from .log import LogHead, Terms, stored_head
 from .publisher import Publisher
-from .records import Committed, LedgerConfig, LedgerError, Published, Settler, StoredReading
+from .records import Committed, LedgerConfig, LedgerError, Published, Settler, Solver, StoredReading
+from .settling import Settling
 from .store import Store, error_name
 
 _LOG = structlog.get_logger(__name__)
 _PAUSE_AFTER_FAILURE_S = 1
+_FIRINGS_A_TURN = 32
+"""So many orders fire before others get a turn of the event loop."""
+_READINGS_CHANGED = Rejected("readings_changed", "The readings say otherwise by now: settle again.")
+_SENT = Rejected("settlement_sent", "The batch is on its way to the chain: correct it when it is there.")
 
 
 @dataclass(slots=True)
@@ -81,7 +106,14 @@ class Writer:
     """Runs as one task; nothing else changes the state or the log."""
 
     def __init__(
-        self, store: Store, durable: Durable, clock: Clock, config: LedgerConfig, settler: Settler, signals: Signals
+        self,
+        store: Store,
+        durable: Durable,
+        clock: Clock,
+        config: LedgerConfig,
+        settler: Settler,
+        signals: Signals,
+        solver: Solver | None = None,
     ) -> None:
         self.durable = durable
         self.counters = Counters()
@@ -92,6 +124,7 @@ class Writer:
         self._config = config
         self._settler = settler
         self._signals = signals
+        self._solver = solver
         self._ahead = copy.deepcopy(durable.state)
         self._pause: tuple[float, Rejected] | None = None
 
@@ -126,27 +159,36 @@ class Writer:
     async def _serve(self, works: list[Work]) -> None:
         group = Group(self.durable.head, max(self._clock.now(), self.durable.head.at), self._config)
         first = works[0]
-        if isinstance(first, CommandWork) and isinstance(first.command, SettleInterval | ExcludeFromSettlement):
+        if isinstance(first, CommandWork) and isinstance(first.command, Settling):
             answers = [await self._settle(group, first, first.command)]
+        elif isinstance(first, CommandWork) and isinstance(first.command, ClearSession | CloseGate):
+            answers = [await self._clear(group, first, first.command)]
         else:
-            answers = [self._answer(group, work) for work in works]
+            answers = [await self._answer(group, work) for work in works]
         if not group.is_empty and (rejected := await self._commit(group)) is not None:
             for work in works:
-                if not work.reply.done():
-                    work.reply.set_result(rejected)
+                work.refuse(rejected)
             return
         self._publish(group)
         for answer in answers:
             answer()
 
-    def _answer(self, group: Group, work: Work) -> Answer:
+    async def _answer(self, group: Group, work: Work) -> Answer:
         if isinstance(work, ReadingWork):
-            return self._take_reading(group, work)
-        decision = self._decide(work.command, group.at)
+            return await self._take_reading(group, work)
+        if isinstance(work, ManyWork):
+            results = [await self._sequence(group, command) for command in work.commands]
+            return lambda: None if work.reply.done() else work.reply.set_result(results)
+        result = await self._sequence(group, work.command, work.completes)
+        return lambda: None if work.reply.done() else work.reply.set_result(result)
+
+    async def _sequence(self, group: Group, command: Command, completes: str | None = None) -> Committed | Rejected:
+        """Decide a command and what it triggers; ``Committed`` holds once the group is on the disk."""
+        decision = self._decide(command, group.at)
         if isinstance(decision, Rejected):
-            return self._reject(work, decision)
-        decided = self._append(group, work.command, decision, work.completes)
-        return _answer_command(work, decided)
+            self.counters.rejected += 1
+            return decision
+        return _committed(await self._append(group, command, decision, completes))
 
     def _decide(self, command: Command, at: int) -> Decision:
         try:
@@ -155,7 +197,13 @@ class Writer:
             _LOG.exception("the market failed to judge a command", command=type(command).__name__)
             return Rejected("internal_error", "The coordinator could not judge this: tell the operator.")
 
-    def _append(self, group: Group, command: Command, events: Decision, completes: str | None = None) -> Decided:
+    async def _append(self, group: Group, command: Command, events: Decision, completes: str | None = None) -> Decided:
+        """Book a decided command, and what it triggers."""
+        decided = self._book(group, command, events, completes)
+        await self._fire(group, decided.events)
+        return decided
+
+    def _book(self, group: Group, command: Command, events: Decision, completes: str | None = None) -> Decided:
         assert not isinstance(events, Rejected)
         decided = group.append(command, events, completes)
         for event in events:
@@ -164,23 +212,82 @@ class Writer:
         group.effects += [(effect, decided.row.sequence) for effect in effects_of(command, events, self._config)]
         return decided
 
+    async def _fire(self, group: Group, events: tuple[Event, ...]) -> None:
+        """Let conditional orders trade whose conditions these events have met, until all is quiet.
+
+        A long cascade lets other tasks run in between: the state ahead and the group are this task's alone.
+        """
+        cascade = Cascade(self._ahead)
+        cascade.add(events)
+        fired = 0
+        while (firing := cascade.next(lambda command: self._decide(command, group.at))) is not None:
+            cascade.add(self._book(group, *firing).events)
+            fired += 1
+            if not fired % _FIRINGS_A_TURN:
+                await asyncio.sleep(0)
+
+    async def _clear(self, group: Group, work: CommandWork, command: ClearSession | CloseGate) -> Answer:
+        """Hold an auction: ask the solver where it takes one, and keep what proves the result."""
+        if command.proposal is None and not command.failure:
+            command = await self._proposed(command, group.at)
+        decision = self._decide(command, group.at)
+        if isinstance(decision, Rejected):
+            return self._reject(work, decision)
+        event = next(event for event in decision if isinstance(event, SessionCleared | GateClosed))
+        group.auctions.append(await self._certified(event, command, group))
+        return _answer_command(work, await self._append(group, command, decision, work.completes))
+
+    async def _certified(
+        self, event: SessionCleared | GateClosed, command: ClearSession | CloseGate, group: Group
+    ) -> KeptAuction:
+        """Return what is kept of an auction; one whose certificate cannot be made takes place all the same."""
+        sequence = group.head.sequence + 1
+        try:
+            held = certified(self._ahead, command, group.at)
+            return await asyncio.to_thread(kept, event, group.at, held, sequence)
+        except Exception:  # noqa: BLE001 - the log has what any certificate is made of
+            _LOG.exception("an auction's certificate could not be made", sequence=sequence)
+            return kept(event, group.at, (), sequence)
+
+    async def _proposed(self, command: ClearSession | CloseGate, at: int) -> ClearSession | CloseGate:
+        """Return the command with the solver's proposal, or with why there is none."""
+        problem = needs_solver(self._ahead, command, at)
+        if problem is None:
+            return command
+        if self._solver is None:
+            return replace(command, failure="no solver is at work")
+        answer = await self._solver.solve(problem, self._ahead.rules.stages.session_limit_s)
+        return replace(command, failure=answer) if isinstance(answer, str) else replace(command, proposal=answer)
+
     def _reject(self, work: CommandWork | ReadingWork, rejected: Rejected) -> Answer:
         self.counters.rejected += 1
         return lambda: None if work.reply.done() else work.reply.set_result(rejected)
 
-    async def _settle(self, group: Group, work: CommandWork, command: SettleInterval | ExcludeFromSettlement) -> Answer:
+    async def _settle(self, group: Group, work: CommandWork, command: Settling) -> Answer:
         decision = self._decide(command, group.at)
         if isinstance(decision, Rejected):
             return self._reject(work, decision)
-        event = decision[0]  # answers to the grid may follow
-        assert isinstance(event, IntervalSettled | IntervalResettled)
-        sequence = group.head.sequence + 1 if isinstance(command, SettleInterval) else None
+        event = decision[0]  # answers to the grid, or an agreement, may follow
+        assert isinstance(event, IntervalSettled | IntervalResettled | CorrectionProposed)
+        if isinstance(command, ResettleInterval):
+            before = settlement_key(event.delivery_start, event.revision - 1)
+            if not await self._store.write(lambda connection: is_unsent(connection, before)):
+                return self._reject(work, _SENT)
+        sequence = None if isinstance(command, ExcludeFromSettlement) else group.head.sequence + 1
         evidence = await self._evidence(command.delivery_start, sequence)
         if evidence is None or not evidence.supports(event):
-            return self._reject(work, Rejected("readings_changed", "The readings say otherwise by now: settle again."))
+            return self._reject(work, _READINGS_CHANGED)
         draft = draft_batch(self._ahead, event, evidence.meters, self.durable.terms.domain)
-        decided = self._append(group, command, decision, work.completes)
-        group.batch = SettledDraft(self._settler, draft, event, decided.row.sequence, self._ahead.rules.interval_s)
+        if isinstance(event, CorrectionProposed):
+            batch = await asyncio.to_thread(draft.finish)
+            if batch.header.receipts_root != event.receipts_root:
+                return self._reject(work, _READINGS_CHANGED)
+            seal = self._settler.sign(batch.header.digest(self.durable.terms.domain))
+            sealed = batch.header, self._settler.account, seal, batch.receipts
+            group.correction = CorrectionDraft(event, group.head.sequence + 1, *sealed)
+        decided = await self._append(group, command, decision, work.completes)
+        if not isinstance(event, CorrectionProposed):
+            group.batch = SettledDraft(self._settler, draft, event, decided.row.sequence, self._ahead.rules.interval_s)
         return _answer_command(work, decided)
 
     async def _evidence(self, delivery_start: int, sequence: int | None) -> Evidence | None:
@@ -196,7 +303,7 @@ class Writer:
         # on the writer's own thread: a flood of questions to the readers must not hold up the writing
         return await self._store.write(work)
 
-    def _take_reading(self, group: Group, work: ReadingWork) -> Answer:
+    async def _take_reading(self, group: Group, work: ReadingWork) -> Answer:
         reading = work.reading
         meter = self._ahead.meters.get(reading.device_id)
         head = group.heads.get(reading.device_id) or self.durable.heads.get(reading.device_id)
@@ -211,7 +318,7 @@ class Writer:
             case Refusal(code, message, detail):
                 return self._reject(work, Rejected(code, message, detail))
             case Verdict.EQUIVOCATION:
-                return self._suspend(group, work, stored)
+                return await self._suspend(group, work, stored)
             case Verdict.DUPLICATE:
                 assert known is not None
                 stored = replace(known, duplicate=True)
@@ -220,13 +327,13 @@ class Writer:
                 group.accept(stored, next_head(head, reading, work.digest, limits))
         return lambda: None if work.reply.done() else work.reply.set_result(stored)
 
-    def _suspend(self, group: Group, work: ReadingWork, stored: StoredReading) -> Answer:
+    async def _suspend(self, group: Group, work: ReadingWork, stored: StoredReading) -> Answer:
         reason = f"two readings with the number {stored.reading.sequence}"
         command = SuspendMeter(stored.reading.device_id, reason)
         decision = self._decide(command, group.at)
         if not isinstance(decision, Rejected):
             group.equivocations.append(stored)
-            self._append(group, command, decision)
+            await self._append(group, command, decision)
         message = f"The meter has signed {reason}: both are kept, it is suspended, speak to the operator."
         return self._reject(work, Rejected("equivocation", message))
 
@@ -234,6 +341,9 @@ class Writer:
         """Write the group; on a full or failing disk throw it away and say so."""
         try:
             counts = await self._store.write(group.write)
+        except SettlementSent:
+            self._ahead = copy.deepcopy(self.durable.state)
+            return _SENT
         except sqlite3.Error as error:
             return await self._give_up(error)
         self.counters.groups += 1
@@ -289,5 +399,9 @@ def storage_rejection(error: sqlite3.Error) -> Rejected:
 
 
 def _answer_command(work: CommandWork, decided: Decided) -> Answer:
-    committed = Committed(decided.row.sequence, decided.row.at, decided.events)
+    committed = _committed(decided)
     return lambda: None if work.reply.done() else work.reply.set_result(committed)
+
+
+def _committed(decided: Decided) -> Committed:
+    return Committed(decided.row.sequence, decided.row.at, decided.events)

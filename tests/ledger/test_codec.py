@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from coordinator.ledger import codec
+from coordinator.ledger import codec, quick
 from coordinator.ledger.log import Terms
 from coordinator.market import commands as c
 from coordinator.market import events as e
 from coordinator.market.commands import Command
 from coordinator.market.events import CloseReason, Event, Stage
-from coordinator.protocol.chain_messages import Withdrawal
+from coordinator.market.proposal import AcceptedBundle, NodePrice, Proposal, ProposedInterval
+from coordinator.protocol.bundles import Bundle, Leg
+from coordinator.protocol.chain_messages import Correction, Withdrawal
 from coordinator.protocol.messages import Order, Side, TimeInForce
+from coordinator.protocol.order_terms import Comparison, Condition, Preferences, Signal
 from tests.ledger.world import DOMAIN, RULES
 
 ACCOUNT = "0x" + "ab" * 20
@@ -23,6 +28,19 @@ HASH = bytes(range(32))
 ORDER = Order(ACCOUNT, 'quo"te', 1_800_000_060, Side.SELL, 1, None, TimeInForce.FILL_OR_KILL, 1, 2, "ü", HASH)
 WITHDRAWAL = Withdrawal(ACCOUNT, "0x" + "12" * 20, 5, 0, 1, 2_000_000_000)
 DEVICE = 2**256 - 5
+CONDITIONAL = replace(
+    ORDER,
+    condition=Condition(Signal.LAST_PRICE, Comparison.AT_LEAST, -5, 60),
+    preferences=Preferences(green=True, partner=ACCOUNT, other_limit_price_micro_per_kwh=7),
+)
+BUNDLE = Bundle(ACCOUNT, "market", Side.SELL, -5, (Leg(60, 5), Leg(120, 6)), (1, 3), HASH, bytes(32), HASH, HASH)
+NODE = NodePrice('no"de', 5, (4, 6))
+PROPOSAL = Proposal(
+    (AcceptedBundle(HASH, 1, 2),),
+    (ProposedInterval(60, (("", 5), ("north", -6)), (7, -8)), ProposedInterval(120, (), ())),
+    9,
+    None,
+)
 COMMANDS: list[Command] = [
     c.AdmitMember(ACCOUNT, "Änne \N{SUN}"),
     c.RegisterMeter(DEVICE, ACCOUNT, bytes(64), 1, 2, b"\x01" * 64, b"\x02" * 64),
@@ -45,6 +63,18 @@ COMMANDS: list[Command] = [
     c.ConfirmSettlement(60, "0x12", 3, 4),
     c.HaltTrading("why"),
     c.ResumeTrading("why not"),
+    c.PlaceOrder(CONDITIONAL, HASH, bytes(64)),
+    c.ReplaceOrder(ORDER, HASH, bytes(64), bytes(32)),
+    c.PlaceBundles((BUNDLE,), (c.SignedLeg(ORDER, HASH, bytes(64)),)),
+    c.FireOrder(HASH),
+    c.ObserveSignal(Signal.GRID_STATE, 0, -2),
+    c.ClearSession(3_600),
+    c.ClearSession(3_600, PROPOSAL),
+    c.CloseGate(60, None, "the solver hangs"),
+    c.ResettleInterval(60, (c.MeteredEnergy(ACCOUNT, 1, 2, True),), HASH),
+    c.ProposeCorrection(60, (c.MeteredEnergy(ACCOUNT, 1, 2, True),), HASH, bytes(32), ACCOUNT),
+    c.SignCorrection(Correction(ACCOUNT, "market", 60, 1, -5, -6, HASH), bytes(64)),
+    c.EndCorrection(60, 1, "why"),
 ]
 EVENTS: list[Event] = [
     e.MemberAdmitted(ACCOUNT, "name"),
@@ -86,6 +116,36 @@ EVENTS: list[Event] = [
     e.SettlementConfirmed(60, "0x12", 3, 4),
     e.TradingHalted("why"),
     e.TradingResumed("why not"),
+    e.OrderPlaced(CONDITIONAL, HASH, bytes(64), bytes(32)),
+    e.BundlesPlaced((BUNDLE,)),
+    e.OrderTriggered(HASH, -7),
+    e.SignalObserved(Signal.FORECAST_SURPLUS, 60, -5),
+    e.GateClosed(60, None, None, 7, "rule", (NODE,), (5, -6), "fallback: no solver is at work"),
+    e.SessionCleared(
+        3_600,
+        "rule",
+        "optimal",
+        (e.ClearedInterval(60, (NODE,), 5, (1, -1)),),
+        7,
+        None,
+        (AcceptedBundle(HASH, 1, 2),),
+        (bytes(32),),
+    ),
+    e.CorrectionProposed(
+        60,
+        1,
+        (ACCOUNT,),
+        (c.MeteredEnergy(ACCOUNT, 1, 2, False),),
+        (e.SettledTrade(1, HASH, bytes(32), 3, 4, 0, 0),),
+        (),
+        HASH,
+        bytes(32),
+        (c.AccountChange(ACCOUNT, -5, 6),),
+        (ACCOUNT,),
+    ),
+    e.CorrectionSigned(60, 1, ACCOUNT, bytes(64)),
+    e.CorrectionAgreed(60, 1, (e.CorrectionRow(ACCOUNT, -5, 6, bytes(64)),), HASH, bytes(32)),
+    e.CorrectionEnded(60, 1, "why"),
 ]
 
 
@@ -94,7 +154,7 @@ def test_examples_cover_every_kind() -> None:
     assert {type(event) for event in EVENTS} == set(get_args(Event.__value__))
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)
+@pytest.mark.parametrize("command", COMMANDS, ids=[f"{i}-{type(one).__name__}" for i, one in enumerate(COMMANDS)])
 def test_command_comes_back(command: Command) -> None:
     kind, text = codec.encode_command(command)
     assert codec.decode_command(kind, text) == command
@@ -112,6 +172,38 @@ def test_order_is_not_written_twice() -> None:
     events = codec.encode_events([EVENTS[3]], command)
     assert events == '[["OrderPlaced"]]'
     assert codec.decode_row(kind, text, events) == (command, (EVENTS[3],))
+
+
+def test_an_order_that_takes_anothers_place_is_written_whole() -> None:
+    command = c.PlaceOrder(ORDER, HASH, bytes(64))
+    event = e.OrderPlaced(ORDER, HASH, bytes(64), place_of=b"\x01" * 32)
+    kind, text = codec.encode_command(command)
+    assert codec.decode_row(kind, text, codec.encode_events([event], command)) == (command, (event,))
+
+
+@given(
+    texts=st.tuples(st.text(max_size=20), st.text(max_size=20)),
+    numbers=st.lists(st.integers(-(2**63), 2**64), min_size=4, max_size=4),
+    limit=st.none() | st.integers(-(10**12), 10**12),
+    side=st.sampled_from(Side),
+    force=st.sampled_from(TimeInForce),
+    data=st.binary(min_size=32, max_size=32),
+)
+@settings(derandomize=True, max_examples=200, deadline=None)
+def test_the_quick_texts_are_the_codecs(
+    texts: tuple[str, str], numbers: list[int], limit: int | None, side: Side, force: TimeInForce, data: bytes
+) -> None:
+    start, energy_wh, valid_from, valid_until = numbers
+    order = Order(
+        ACCOUNT, texts[0], start, side, energy_wh, limit, force, valid_from, valid_until, texts[1], data, bundle=data
+    )
+    command = c.PlaceOrder(order, data, data + HASH)
+    assert quick.place_order(command) == codec.encode(command)
+    traded = e.Traded(energy_wh, start, data, HASH, valid_from, valid_until, Stage.SESSION, start, energy_wh)
+    closed = e.OrderClosed(data, energy_wh, CloseReason.SESSION_REMAINDER)
+    assert json.loads(quick.traded(traded)) == ["Traded", codec.plain(traded)]
+    assert quick.traded(traded) == f'["Traded",{codec.encode(traded)}]'
+    assert quick.order_closed(closed) == f'["OrderClosed",{codec.encode(closed)}]'
 
 
 def test_terms_come_back() -> None:

@@ -286,7 +286,7 @@ async def test_settlement_must_follow_from_the_readings(world: World, anna: Home
     world.clock.set(DELIVERY + 60)
     assert await world.refuse(SettleInterval(DELIVERY, (), bytes(32))) == "readings_missing"
     prepared = await world.ledger._prepare_settlement(DELIVERY)
-    assert prepared is not None
+    assert isinstance(prepared, SettleInterval)
     invented = replace(prepared, energies=tuple(replace(e, production_wh=200) for e in prepared.energies))
     assert await world.refuse(invented) == "readings_changed"
     assert await world.refuse(replace(prepared, readings_root=b"\x01" * 32)) == "readings_changed"

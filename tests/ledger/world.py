@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from btclib_secp256k1 import recovery
 
-from coordinator.ledger import Committed, Ledger, LedgerConfig, Settler, StoredReading
-from coordinator.market.commands import AdmitMember, Command, CreditFunds, PlaceOrder, RegisterMeter
+from coordinator.ledger import Committed, Ledger, LedgerConfig, Settler, Solver, StoredReading
+from coordinator.market.commands import (
+    AdmitMember,
+    Command,
+    CreditFunds,
+    PlaceBundles,
+    PlaceOrder,
+    RegisterMeter,
+    SignedLeg,
+)
 from coordinator.market.events import Rejected
 from coordinator.market.rules import MarketRules
+from coordinator.protocol.bundles import Bundle, Leg
 from coordinator.protocol.keccak import keccak256
 from coordinator.protocol.keys import AccountKey, MeterKey
-from coordinator.protocol.messages import ZERO_HASH, Order, Reading, Side
+from coordinator.protocol.messages import ZERO_HASH, Order, Reading, Side, TimeInForce
+from coordinator.protocol.order_terms import Condition, Preferences
 from coordinator.protocol.typed_data import Domain
 
 DOMAIN = Domain(31337, "0x00000000000000000000000000000000001ed9e2")
@@ -37,6 +48,16 @@ RULES = MarketRules(
 OPERATOR = AccountKey.from_secret(keccak256(b"energy-trade test operator"))
 SETTLER = Settler(OPERATOR.address, lambda digest: sign_compact(digest, OPERATOR))
 CONFIG = LedgerConfig(reading_deadline_s=120, grid_capacity_w=630_000)
+
+
+class Extras(TypedDict, total=False):
+    """What else an order may have."""
+
+    time_in_force: TimeInForce
+    valid_until: int
+    condition: Condition | None
+    bundle: bytes
+    preferences: Preferences | None
 
 
 class TurnedClock:
@@ -87,13 +108,24 @@ class Home:
             CreditFunds(self.address, money_micro, f"deposit-{self.name}"),
         ]
 
-    def order(self, side: Side, energy_wh: int, price: int | None, delivery_start: int) -> PlaceOrder:
+    def order(
+        self, side: Side, energy_wh: int, price: int | None, delivery_start: int, **more: Unpack[Extras]
+    ) -> PlaceOrder:
         """Sign a new order."""
         self.orders += 1
         salt = self.orders.to_bytes(32, "big")
-        order = Order(self.address, MARKET, delivery_start, side, energy_wh, price, salt=salt)
+        order = Order(self.address, MARKET, delivery_start, side, energy_wh, price, salt=salt, **more)
         digest = order.digest(DOMAIN)
         return PlaceOrder(order, digest, sign_compact(digest, self.account))
+
+    def bundle(self, side: Side, price: int, legs: dict[int, int]) -> PlaceBundles:
+        """Sign a block over several intervals, all or none."""
+        self.orders += 1
+        parts = tuple(Leg(start, energy_wh) for start, energy_wh in legs.items())
+        bundle = Bundle(self.address, MARKET, side, price, parts, salt=self.orders.to_bytes(32, "big"))
+        mark = bundle.struct_hash()
+        orders = [self.order(side, leg.energy_wh, None, leg.delivery_start, bundle=mark) for leg in parts]
+        return PlaceBundles((bundle,), tuple(SignedLeg(o.order, o.digest, o.signature) for o in orders))
 
     def reading(self, at: int, consumption_wh: int = 0, production_wh: int = 0) -> Reading:
         """Make the next reading: registers rise by what is given."""
@@ -154,10 +186,11 @@ def open_ledger(
     rules: MarketRules = RULES,
     config: LedgerConfig = CONFIG,
     domain: Domain = DOMAIN,
+    solver: Solver | None = None,
 ) -> World:
     """Return a world whose ledger is to be entered: ``async with world.ledger``."""
     clock = clock or TurnedClock()
-    return World(Ledger(folder / "ledger.sqlite", rules, config, domain, clock, SETTLER), clock)
+    return World(Ledger(folder / "ledger.sqlite", rules, config, domain, clock, SETTLER, solver), clock)
 
 
 async def settled_interval(world: World, seller: Home, buyer: Home, delivery_start: int = START + 60) -> None:
