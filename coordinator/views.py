@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import __version__
 from .chain.feeds import FeedPrice
@@ -11,34 +13,56 @@ from .clock import Clock
 from .config import MarketConfig
 from .edge.answers import (
     AccountAnswer,
-    BookAnswer,
     ChainAddresses,
+    CorrectionAnswer,
     FeedAnswer,
-    Fill,
     IntervalAnswer,
     LastReading,
     MarketAnswer,
     MeterAnswer,
     Operator,
-    OrderAnswer,
-    PlacedOrder,
-    PriceLevel,
     ReceiptAnswer,
     ReceiptLine,
-    Rule,
-    TradeAnswer,
     WithdrawalAnswer,
 )
 from .edge.errors import Refusal
 from .edge.services import MeterBinding
-from .ledger import AccountTotals, IntervalRecord, Ledger, LedgerBusy, Published, TradeRecord
-from .market.rules import MarketRules
+from .edge.shapes import (
+    book_answer,
+    bundle_answer,
+    fees_answer,
+    lines_answer,
+    placed_order,
+    rule_answer,
+    shown_status,
+    stages_answer,
+)
+from .edge.trading_answers import (
+    AuctionAnswer,
+    AuctionKind,
+    AuctionLine,
+    BookAnswer,
+    BundleAnswer,
+    OrderAnswer,
+    PlacedOrder,
+    TradeAnswer,
+)
+from .ledger import (
+    AccountTotals,
+    IntervalRecord,
+    Ledger,
+    LedgerBusy,
+    OrderRecord,
+    Published,
+    TradeRecord,
+)
+from .ledger.auctions import AuctionRecord, certified, newest
+from .ledger.corrections import CorrectionRecord, corrections_of
 from .market.state import Account, IntervalStage
-from .market.views import DepthLevel, depth, order_status
+from .market.views import order_status
 from .protocol.messages import device_text
 
 _NO_TOTALS = AccountTotals(intervals=0, consumption_wh=0, production_wh=0, saved_micro=0)
-_BOOK_LEVELS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +102,11 @@ class LedgerViews:
                 "energy_max_wh": rules.order_energy_max_wh,
                 "per_interval_max": rules.orders_per_account_interval_max,
             },
-            "rule": _rule(rules),
+            "rule": rule_answer(rules.rule),
+            "stages": stages_answer(rules, self.clock.now()),
+            "fees": fees_answer(rules),
+            "lines": lines_answer(rules),
+            "compensation": rules.compensation,
             "chain": self.chain,
             "operator": self.operator,
             "sequence": self.ledger.sequence,
@@ -98,26 +126,27 @@ class LedgerViews:
         meter = self.ledger.state.meters.get(device_id)
         return None if meter is None else MeterBinding(meter.account, meter.public_key)
 
-    def book(self, delivery_start: int) -> BookAnswer | None:
+    def interval_of(self, digest: bytes) -> int | None:
+        """Return the delivery start of an order that is not yet forgotten."""
+        known = self.ledger.state.orders.get(digest)
+        return None if known is None else known.order.delivery_start
+
+    def book(self, delivery_start: int, node: str | None = None) -> BookAnswer | None:
         """Return the depth of an interval: an empty one while it is tradable and nobody has ordered."""
-        state = self.ledger.state
-        interval = state.intervals.get(delivery_start)
-        if interval is None and not self._is_tradable(delivery_start):
+        if delivery_start not in self.ledger.state.intervals and not self._is_tradable(delivery_start):
             return None
-        found = depth(state, delivery_start, _BOOK_LEVELS)
-        return {
-            "delivery_start": delivery_start,
-            "stage": IntervalStage.OPEN.value if interval is None else interval.stage.value,
-            "bids": _levels(found.bids, found.market_buy_wh),
-            "asks": _levels(found.asks, found.market_sell_wh),
-            "last_price_micro_per_kwh": None if interval is None else interval.last_price_micro_per_kwh,
-        }
+        return book_answer(self.ledger.state, delivery_start, node)
+
+    def open_book(self, delivery_start: int) -> BookAnswer | None:
+        """Return an interval's book, ``None`` when it has no orders or its gate is closed."""
+        interval = self.ledger.state.intervals.get(delivery_start)
+        is_open = interval is not None and interval.stage is IntervalStage.OPEN
+        return self.book(delivery_start) if is_open else None
 
     def open_books(self) -> list[BookAnswer]:
         """Return the books of the intervals that have orders and whose gate is open."""
-        intervals = self.ledger.state.intervals
-        starts = sorted(start for start, interval in intervals.items() if interval.stage is IntervalStage.OPEN)
-        return [book for start in starts if (book := self.book(start)) is not None]
+        books = map(self.open_book, sorted(self.ledger.state.intervals))
+        return [book for book in books if book is not None]
 
     async def meter(self, device_id: int) -> MeterAnswer | None:
         """Return a meter with its last reading."""
@@ -151,6 +180,15 @@ class LedgerViews:
         """Return the newest intervals from ``since`` on, oldest first."""
         return [_interval(record) for record in await _asked(self.ledger.queries.intervals(since or 0, limit))]
 
+    async def auctions(self, limit: int) -> list[AuctionLine]:
+        """Return the newest auctions, newest first."""
+        return [_auction(record) for record in await self._ask(lambda c: newest(c, limit))]
+
+    async def auction(self, kind: AuctionKind, at: int) -> AuctionAnswer | None:
+        """Return an auction with its certificate."""
+        found = await self._ask(lambda c: certified(c, kind, at))
+        return None if found is None else {"auction": _auction(found[0]), "certificate": found[1]}
+
     async def trades(self, delivery_start: int | None, limit: int) -> list[TradeAnswer]:
         """Return the newest trades, newest first."""
         return [_trade(record) for record in await _asked(self.ledger.queries.trades(delivery_start, limit))]
@@ -166,25 +204,18 @@ class LedgerViews:
             return None
         return self._account(address, await _asked(self.ledger.queries.account_totals(address)))
 
-    async def placed(self, digest: bytes) -> PlacedOrder | None:
+    def placed(self, digest: bytes) -> PlacedOrder | None:
         """Return the present status of an order."""
-        status = order_status(self.ledger.state, digest)
-        if status is None:
-            return None
-        return {
-            "order": "0x" + digest.hex(),
-            "status": status.status,
-            "filled_wh": status.filled_wh,
-            "remaining_wh": status.remaining_wh,
-            "trades": [
-                Fill(
-                    trade_id=trade.trade_id,
-                    energy_wh=trade.energy_wh,
-                    price_micro_per_kwh=trade.price_micro_per_kwh,
-                )
-                for trade in status.trades
-            ],
-        }
+        return placed_order(self.ledger.state, digest)
+
+    def bundle(self, digest: bytes) -> BundleAnswer | None:
+        """Return the present status of a bundle."""
+        return bundle_answer(self.ledger.state, digest)
+
+    def bundle_owner(self, digest: bytes) -> str | None:
+        """Return the account of a bundle that is not yet forgotten."""
+        known = self.ledger.state.bundles.get(digest)
+        return None if known is None else known.bundle.account
 
     def withdrawal(self, account: str, digest: bytes) -> WithdrawalAnswer | None:
         """Return the status of an account's latest signed withdrawal, ``None`` when it is another one."""
@@ -201,19 +232,14 @@ class LedgerViews:
             "money_micro": found.withdrawal.money_micro,
         }
 
+    async def order(self, digest: bytes) -> OrderAnswer | None:
+        """Return an order with its terms."""
+        record = await _asked(self.ledger.queries.order(digest))
+        return None if record is None else self._order(record)
+
     async def orders(self, address: str, limit: int) -> list[OrderAnswer]:
         """Return an account's newest orders."""
-        return [
-            {
-                "order": "0x" + record.digest.hex(),
-                "status": record.status,
-                "filled_wh": record.filled_wh,
-                "remaining_wh": record.remaining_wh,
-                "placed_at": record.placed_at,
-                "terms": record.order.to_wire(),
-            }
-            for record in await _asked(self.ledger.queries.orders_of(address, limit))
-        ]
+        return [self._order(record) for record in await _asked(self.ledger.queries.orders_of(address, limit))]
 
     async def receipts(self, address: str, since: int, limit: int) -> list[ReceiptLine]:
         """Return an account's newest settlement receipts."""
@@ -231,26 +257,44 @@ class LedgerViews:
     async def receipt(self, address: str, delivery_start: int) -> ReceiptAnswer | None:
         """Return one settlement receipt."""
         found = await _asked(self.ledger.queries.receipt(address, delivery_start))
-        if found is None:
-            return None
-        return {
-            "body": found["body"],
-            "proof": found["proof"],
-            "receipts_root": found["receipts_root"],
-            "settlement": found["settlement"],
-            "transaction": found["transaction"],
-            "block_number": found["block_number"],
-        }
+        return None if found is None else _receipt(found)
+
+    async def corrections(self, address: str) -> list[CorrectionAnswer]:
+        """Return an account's newest corrections."""
+        market = self.ledger.state.rules.market
+        return [_correction(record) for record in await self._ask(lambda c: corrections_of(c, market, address))]
 
     async def events(self, since: int, limit: int) -> Sequence[Published]:
         """Return what happened after the sequence ``since``."""
         return await _asked(self.ledger.queries.events(since, limit))
 
+    async def _ask[T](self, question: Callable[[sqlite3.Connection], T]) -> T:
+        return await _asked(self.ledger.queries.run(question))
+
+    def _order(self, record: OrderRecord) -> OrderAnswer:
+        """Show an order as the market knows it now; one that the market has forgotten as it was stored."""
+        live = order_status(self.ledger.state, record.digest)
+        status, reason = shown_status(
+            *(record.status, record.closed) if live is None else (live.status, live.close_reason)
+        )
+        return {
+            "order": "0x" + record.digest.hex(),
+            "status": status,
+            "reason": reason,
+            "filled_wh": record.filled_wh,
+            "remaining_wh": record.remaining_wh,
+            "placed_at": record.placed_at,
+            "terms": record.order.to_wire(),
+        }
+
     def _account(self, address: str, totals: AccountTotals) -> AccountAnswer:
         account = self.ledger.state.accounts.get(address) or Account()
+        place = self.ledger.state.rules.place_of(address)
         return {
             "account": address,
             "name": self.ledger.state.members[address].name,
+            "node": place.node,
+            "source": place.source,
             "money_micro": account.money_micro,
             "reserved_micro": account.reserved_micro,
             "withdrawing_micro": account.withdrawing_micro,
@@ -294,17 +338,6 @@ async def _asked[T](question: Awaitable[T]) -> T:
         raise Refusal("busy", str(busy)) from busy
 
 
-def _rule(rules: MarketRules) -> Rule:
-    rule = rules.rule
-    return {"name": rule.name, "mechanism": rule.mechanism, "price": rule.price, "ties": rule.ties}
-
-
-def _levels(levels: Sequence[DepthLevel], at_market_wh: int) -> list[PriceLevel]:
-    """Put what waits at any price first."""
-    found: list[PriceLevel] = [(level.price_micro_per_kwh, level.energy_wh, level.orders) for level in levels]
-    return [(None, at_market_wh, 1), *found] if at_market_wh else found
-
-
 def _interval(record: IntervalRecord) -> IntervalAnswer:
     return {
         "delivery_start": record.delivery_start,
@@ -322,6 +355,40 @@ def _interval(record: IntervalRecord) -> IntervalAnswer:
     }
 
 
+def _correction(record: CorrectionRecord) -> CorrectionAnswer:
+    return {
+        "correction": record.correction.to_wire(),
+        "status": record.status,
+        "signed": record.signed,
+        "needs_signature": record.needs_signature,
+        "receipt": None if record.envelope is None else _receipt(record.envelope),
+    }
+
+
+def _receipt(envelope: Mapping[str, Any]) -> ReceiptAnswer:
+    return {
+        "body": envelope["body"],
+        "proof": envelope["proof"],
+        "receipts_root": envelope["receipts_root"],
+        "settlement": envelope["settlement"],
+        "transaction": envelope["transaction"],
+        "block_number": envelope["block_number"],
+    }
+
+
+def _auction(record: AuctionRecord) -> AuctionLine:
+    return {
+        "kind": record.kind,
+        "at": record.at,
+        "cleared_at": record.cleared_at,
+        "rule": record.rule,
+        "outcome": record.outcome,
+        "price_micro_per_kwh": record.price_micro_per_kwh,
+        "volume_wh": record.volume_wh,
+        "welfare_micro": record.welfare_micro,
+    }
+
+
 def _trade(record: TradeRecord) -> TradeAnswer:
     return {
         "trade_id": record.trade_id,
@@ -331,6 +398,8 @@ def _trade(record: TradeRecord) -> TradeAnswer:
         "seller": record.seller,
         "energy_wh": record.energy_wh,
         "price_micro_per_kwh": record.price_micro_per_kwh,
+        "grid_fee_micro_per_kwh": record.grid_fee_micro_per_kwh,
+        "community_fee_micro_per_kwh": record.community_fee_micro_per_kwh,
         "stage": record.stage.value,
         "settled_wh": record.settled_wh,
         "value_micro": record.value_micro,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-type PriceLevel = tuple[int | None, int, int]
-
 
 class PriceBand(TypedDict):
     """No order may be outside."""
@@ -29,12 +27,42 @@ class OrderLimits(TypedDict):
 
 
 class Rule(TypedDict):
-    """The clearing rule; ``name`` names it with its version."""
+    """The clearing rule; ``name`` names it with its version and stands in every auction's result."""
 
     name: str
     mechanism: str
     price: str
     ties: str
+    reference_price: int | None
+    bid_share_ppm: int
+
+
+class FeesAnswer(TypedDict):
+    """What a buyer pays the community on top of the price: a sum per kWh and a share of the price in 1e-6."""
+
+    community_micro_per_kwh: int
+    community_share_ppm: int
+
+
+class StagesAnswer(TypedDict):
+    """Which stages the market has. Sessions are held each ``session_every_s`` (0: never), the next at its time."""
+
+    continuous: bool
+    closing: bool
+    session_every_s: int
+    next_session_at: int | None
+    bundles_per_account_max: int
+    legs_per_bundle_max: int
+    conditional_orders_per_account_max: int
+
+
+class LineAnswer(TypedDict):
+    """A line between two nodes: its limit in each direction (null: none) and what its use costs."""
+
+    source: str
+    target: str
+    limit_w: int | None
+    fee_micro_per_kwh: int
 
 
 class ChainAddresses(TypedDict):
@@ -125,6 +153,10 @@ class MarketAnswer(TypedDict):
     tariff: Tariff
     order_limits: OrderLimits
     rule: Rule
+    stages: StagesAnswer
+    fees: FeesAnswer
+    lines: list[LineAnswer]
+    compensation: bool
     chain: ChainAddresses
     operator: Operator
     sequence: int
@@ -161,30 +193,6 @@ class MeterAnswer(TypedDict):
     account: str
     last: LastReading | None
     suspended: str | None
-
-
-class Fill(TypedDict):
-    """One trade of an order."""
-
-    trade_id: int
-    energy_wh: int
-    price_micro_per_kwh: int
-
-
-class PlacedOrder(TypedDict):
-    """An order and what became of it at once."""
-
-    order: str
-    status: str
-    filled_wh: int
-    remaining_wh: int
-    trades: list[Fill]
-
-
-class CancelledOrders(TypedDict):
-    """The digests that left the book."""
-
-    cancelled: list[str]
 
 
 class WithdrawalAnswer(TypedDict):
@@ -237,46 +245,18 @@ class IntervalsAnswer(TypedDict):
     intervals: list[IntervalAnswer]
 
 
-class BookAnswer(TypedDict):
-    """Depth: ``[price, energy_wh, orders]`` per level, best first; a market order has no price."""
-
-    delivery_start: int
-    stage: str
-    bids: list[PriceLevel]
-    asks: list[PriceLevel]
-    last_price_micro_per_kwh: int | None
-
-
-class TradeAnswer(TypedDict):
-    """A trade; ``settled_wh`` and ``value_micro`` are null until metering decided."""
-
-    trade_id: int
-    at: int
-    delivery_start: int
-    buyer: str
-    seller: str
-    energy_wh: int
-    price_micro_per_kwh: int
-    stage: str
-    settled_wh: int | None
-    value_micro: int | None
-
-
-class TradesAnswer(TypedDict):
-    """Trades, newest first."""
-
-    trades: list[TradeAnswer]
-
-
 class AccountAnswer(TypedDict):
     """A member's balances and totals; ``saved_micro`` is against the supplier's tariff.
 
     New orders get what is neither ``reserved_micro`` (orders and trades), ``withdrawing_micro`` (a signed
     withdrawal on its way) nor ``requested_micro`` (asked for on chain). ``withdrawal_nonce`` is the next one's.
+    ``node`` is where it is connected and ``source`` what its energy is made from, as the operator says (or empty).
     """
 
     account: str
     name: str
+    node: str
+    source: str
     money_micro: int
     reserved_micro: int
     withdrawing_micro: int
@@ -296,23 +276,6 @@ class AccountsAnswer(TypedDict):
     """All members."""
 
     accounts: list[AccountAnswer]
-
-
-class OrderAnswer(TypedDict):
-    """An order with its present status."""
-
-    order: str
-    status: str
-    filled_wh: int
-    remaining_wh: int
-    placed_at: int
-    terms: dict[str, Any]
-
-
-class OrdersAnswer(TypedDict):
-    """An account's orders, newest first."""
-
-    orders: list[OrderAnswer]
 
 
 class ReceiptLine(TypedDict):
@@ -352,6 +315,33 @@ class ReceiptAnswer(TypedDict):
     settlement: SignedSettlement
     transaction: str | None
     block_number: int | None
+
+
+class CorrectionAnswer(TypedDict):
+    """What a correction of a settled interval is to one account.
+
+    ``status`` is proposed, agreed (on its way to the chain), booked, ended or superseded; ``correction`` is what
+    the account signs when ``needs_signature``, ``receipt`` its corrected receipt (null: it did not trade).
+    """
+
+    correction: dict[str, Any]
+    status: str
+    signed: bool
+    needs_signature: bool
+    receipt: ReceiptAnswer | None
+
+
+class CorrectionsAnswer(TypedDict):
+    """An account's corrections, newest interval first."""
+
+    corrections: list[CorrectionAnswer]
+
+
+class SignedCorrection(TypedDict):
+    """A correction that its account agreed to."""
+
+    delivery_start: int
+    revision: int
 
 
 class AliveAnswer(TypedDict):

@@ -13,6 +13,7 @@ from ..market.events import (
     IntervalSettled,
     OrderPlaced,
     SettlementConfirmed,
+    Stage,
     Traded,
 )
 from ..protocol.messages import Side
@@ -29,8 +30,10 @@ class Metrics:
         """Make a registry of its own, so that two coordinators in one process do not mix."""
         self._interval_s = interval_s
         registry = self._registry = CollectorRegistry()
-        self._orders = Counter("energy_trade_orders", "Orders accepted", ["side"], registry=registry)
-        self._trades = Counter("energy_trade_trades", "Trades made", ["stage"], registry=registry)
+        orders = Counter("energy_trade_orders", "Orders accepted", ["side"], registry=registry)
+        self._orders = {side: orders.labels(side.value) for side in Side}
+        trades = Counter("energy_trade_trades", "Trades made", ["stage"], registry=registry)
+        self._trades = {stage: trades.labels(stage.value) for stage in Stage}
         self._traded_wh = Counter("energy_trade_traded_wh", "Energy traded, Wh", registry=registry)
         self._settled_wh = Counter("energy_trade_settled_wh", "Energy settled after metering, Wh", registry=registry)
         self._settled_micro = Counter(
@@ -53,6 +56,7 @@ class Metrics:
             buckets=_REQUEST_S,
             registry=registry,
         )
+        self._answers: dict[tuple[str, str, int], Histogram] = {}
         self._streams = Gauge("energy_trade_stream_clients", "Open streams", registry=registry)
         self._slow = Counter("energy_trade_stream_slow_clients", "Streams closed as too slow", registry=registry)
 
@@ -70,9 +74,9 @@ class Metrics:
         """Count an event of the log."""
         match event:
             case OrderPlaced(order=order):
-                self._orders.labels(Side(order.side).value).inc()
+                self._orders[order.side].inc()
             case Traded():
-                self._trades.labels(event.stage.value).inc()
+                self._trades[event.stage].inc()
                 self._traded_wh.inc(event.energy_wh)
             case IntervalSettled():
                 self._settled_wh.inc(sum(trade.settled_wh for trade in event.trades))
@@ -94,7 +98,10 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, took_s: float) -> None:
         """Note how long an answer took."""
-        self._requests.labels(method, route, str(status)).observe(took_s)
+        answers = self._answers.get((method, route, status))
+        if answers is None:
+            answers = self._answers[method, route, status] = self._requests.labels(method, route, str(status))
+        answers.observe(took_s)
 
     def stream_opened(self) -> None:
         """Count a stream in."""

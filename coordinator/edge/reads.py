@@ -6,32 +6,44 @@ from .answers import (
     AccountAnswer,
     AccountsAnswer,
     AliveAnswer,
-    BookAnswer,
     ContractAnswer,
     ContractsAnswer,
+    CorrectionsAnswer,
     FeedsAnswer,
     HealthAnswer,
     IntervalsAnswer,
     MarketAnswer,
     MeterAnswer,
-    OrdersAnswer,
     ReceiptAnswer,
     ReceiptsAnswer,
-    TradesAnswer,
 )
 from .call import Call, Reply
 from .errors import Refusal
+from .trading_answers import (
+    AuctionAnswer,
+    AuctionsAnswer,
+    BookAnswer,
+    BundleAnswer,
+    OrderAnswer,
+    OrdersAnswer,
+    TradesAnswer,
+)
 from .wire import (
     AccountPage,
     AccountPath,
+    AuctionPage,
+    AuctionPath,
     BookPath,
     ContractPath,
     IntervalPage,
     MeterPath,
     NoParameters,
+    OrderPath,
     ReceiptPage,
     ReceiptPath,
+    SessionPath,
     TradePage,
+    unhex,
 )
 
 
@@ -76,10 +88,28 @@ async def intervals(call: Call[IntervalPage, None]) -> Reply[IntervalsAnswer]:
 
 async def book(call: Call[BookPath, None]) -> Reply[BookAnswer]:
     """Return the depth of one interval's book."""
-    answer = call.services.views.book(call.parameters.delivery_start)
+    answer = call.services.views.book(call.parameters.delivery_start, call.parameters.node)
     if answer is None:
-        raise Refusal("not_found", "No order book: the interval is no delivery interval, or its book is gone.")
+        text = (
+            "No order book: the interval is no delivery interval, its book is gone, or no such node is in the market."
+        )
+        raise Refusal("not_found", text)
     return Reply(200, answer)
+
+
+async def auctions(call: Call[AuctionPage, None]) -> Reply[AuctionsAnswer]:
+    """Return the newest auctions, closing auctions and sessions."""
+    return Reply(200, {"auctions": await call.services.views.auctions(call.parameters.limit)})
+
+
+async def auction(call: Call[AuctionPath, None]) -> Reply[AuctionAnswer]:
+    """Return the auction at one interval's gate with its certificate."""
+    return _auction(await call.services.views.auction("closing", call.parameters.delivery_start))
+
+
+async def session_auction(call: Call[SessionPath, None]) -> Reply[AuctionAnswer]:
+    """Return one session auction with its certificate."""
+    return _auction(await call.services.views.auction("session", call.parameters.session_at))
 
 
 async def trades(call: Call[TradePage, None]) -> Reply[TradesAnswer]:
@@ -107,6 +137,25 @@ async def orders(call: Call[AccountPage, None]) -> Reply[OrdersAnswer]:
     return Reply(200, {"orders": await call.services.views.orders(call.parameters.address, call.parameters.limit)})
 
 
+async def order(call: Call[OrderPath, None]) -> Reply[OrderAnswer]:
+    """Return one order with its present status, to its owner."""
+    answer = await call.services.views.order(unhex(call.parameters.digest))
+    if answer is None:
+        raise Refusal("unknown_order", "No order with this digest was placed here.")
+    call.only(answer["terms"]["account"])
+    return Reply(200, answer)
+
+
+async def bundle(call: Call[OrderPath, None]) -> Reply[BundleAnswer]:
+    """Return one bundle with its present status and its legs', to its owner."""
+    digest, views = unhex(call.parameters.digest), call.services.views
+    answer, owner = views.bundle(digest), views.bundle_owner(digest)
+    if answer is None or owner is None:
+        raise Refusal("not_found", "No bundle has this hash, or its intervals are settled: ask for the legs' orders.")
+    call.only(owner)
+    return Reply(200, answer)
+
+
 async def receipts(call: Call[ReceiptPage, None]) -> Reply[ReceiptsAnswer]:
     """Return an account's settlement receipts in short, to their owner."""
     asked = call.parameters
@@ -121,6 +170,18 @@ async def receipt(call: Call[ReceiptPath, None]) -> Reply[ReceiptAnswer]:
     if answer is None:
         raise Refusal("not_found", "The account has no receipt for this interval (yet).")
     return Reply(200, answer)
+
+
+def _auction(answer: AuctionAnswer | None) -> Reply[AuctionAnswer]:
+    if answer is None:
+        raise Refusal("not_found", "No auction was held then, or its certificate is no longer kept.")
+    return Reply(200, answer)
+
+
+async def corrections(call: Call[AccountPath, None]) -> Reply[CorrectionsAnswer]:
+    """Return corrections of an account's settled intervals, to their owner."""
+    call.only(call.parameters.address)
+    return Reply(200, {"corrections": await call.services.views.corrections(call.parameters.address)})
 
 
 async def alive(_call: Call[NoParameters, None]) -> Reply[AliveAnswer]:

@@ -7,26 +7,39 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from . import answers, reads, writes
+from . import answers, reads, trading, trading_answers, writes
 from .call import Call, Reply
+from .decode import BODY_BYTES_MAX, read_signed_order, read_signed_orders
+from .order_wire import (
+    BUNDLES_BYTES_MAX,
+    ORDERS_BYTES_MAX,
+    CancelBody,
+    PlaceBundlesBody,
+    PlaceOrderBody,
+    PlaceOrdersBody,
+    ReplaceOrderBody,
+)
 from .wire import (
     AccountPage,
     AccountPath,
+    AuctionPage,
+    AuctionPath,
     BookPath,
-    CancelBody,
     ContractPath,
+    CorrectionBody,
     IntervalPage,
     JoinBody,
     MeterPath,
     NoParameters,
     OrderPath,
     Parameters,
-    PlaceOrderBody,
     ReadingBody,
     ReceiptPage,
     ReceiptPath,
     RegistrationBody,
     SessionBody,
+    SessionPath,
+    SignalBody,
     TradePage,
     Wire,
     WithdrawalBody,
@@ -45,7 +58,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. ``statuses`` are those of success; ``errors`` the codes beyond the common ones."""
+    """One operation. ``statuses`` are those of success; ``errors`` the codes beyond the common ones.
+
+    A body is at most ``body_bytes_max`` long. Where ``reader`` is given, it makes what the handler gets from the body's
+    bytes, and refuses what is not as ``body`` says.
+    """
 
     method: str
     path: str
@@ -56,6 +73,8 @@ class Route:
     statuses: tuple[int, ...] = (200,)
     errors: tuple[str, ...] = ()
     scope: Scope = Scope.PUBLIC
+    body_bytes_max: int = BODY_BYTES_MAX
+    reader: Callable[[bytes], object] | None = None
 
     @property
     def name(self) -> str:
@@ -69,6 +88,7 @@ class Route:
 
 
 _STORAGE = ("busy", "stopping", "storage_full", "storage_failed")
+_WHO_TRADES = ("bad_signature", "not_a_member", "unknown_meter", "suspended", "trading_halted")
 _ORDER_RULES = (
     "wrong_market",
     "interval_misaligned",
@@ -84,7 +104,21 @@ _ORDER_RULES = (
     "interval_full",
     "insufficient_funds",
     "not_supported",
+    "terms_contradict",
+    "condition_invalid",
+    "too_many_conditions",
+    "preferences_invalid",
+    "leg_without_bundle",
+    "stage_off",
 )
+_BUNDLE_RULES = (
+    "bundle_invalid",
+    "unknown_parent",
+    "too_many_bundles",
+    "too_many_legs",
+    "self_trade",
+)
+_OPEN_ORDER = ("not_your_order", "unknown_order", "order_not_open")
 _READING_RULES = (
     "malformed_reading",
     "sequence_gap",
@@ -151,19 +185,54 @@ ROUTES = (
     Route(
         "POST",
         f"{API}/orders",
-        writes.place_order,
-        answers.PlacedOrder,
+        trading.place_order,
+        trading_answers.PlacedOrder,
         body=PlaceOrderBody,
+        reader=read_signed_order,
         statuses=(201, 200),
-        errors=(
-            "bad_signature",
-            "not_a_member",
-            "unknown_meter",
-            "suspended",
-            *_ORDER_RULES,
-            "trading_halted",
-            *_STORAGE,
-        ),
+        errors=(*_WHO_TRADES, *_ORDER_RULES, *_STORAGE),
+        scope=Scope.SIGNED,
+    ),
+    Route(
+        "POST",
+        f"{API}/orders/batch",
+        trading.place_orders,
+        trading_answers.OrderOutcomes,
+        body=PlaceOrdersBody,
+        body_bytes_max=ORDERS_BYTES_MAX,
+        reader=read_signed_orders,
+        scope=Scope.SIGNED,
+    ),
+    Route(
+        "PUT",
+        f"{API}/orders/{{digest}}",
+        trading.replace_order,
+        trading_answers.PlacedOrder,
+        parameters=OrderPath,
+        body=ReplaceOrderBody,
+        statuses=(201, 200),
+        errors=(*_WHO_TRADES, *_ORDER_RULES, *_OPEN_ORDER, "replace_mismatch", *_STORAGE),
+        scope=Scope.SIGNED,
+    ),
+    Route(
+        "POST",
+        f"{API}/bundles",
+        trading.place_bundles,
+        trading_answers.BundlesAnswer,
+        body=PlaceBundlesBody,
+        body_bytes_max=BUNDLES_BYTES_MAX,
+        statuses=(201, 200),
+        errors=(*_WHO_TRADES, *_ORDER_RULES, *_BUNDLE_RULES, *_STORAGE),
+        scope=Scope.SIGNED,
+    ),
+    Route(
+        "POST",
+        f"{API}/signals",
+        trading.observe_signal,
+        trading_answers.ObservedSignal,
+        body=SignalBody,
+        statuses=(201, 200),
+        errors=("bad_signature", "wrong_market", "stale_request", "signal_invalid", "interval_misaligned", *_STORAGE),
         scope=Scope.SIGNED,
     ),
     Route(
@@ -189,8 +258,8 @@ ROUTES = (
     Route(
         "DELETE",
         f"{API}/orders",
-        writes.cancel_orders,
-        answers.CancelledOrders,
+        trading.cancel_orders,
+        trading_answers.CancelledOrders,
         body=CancelBody,
         errors=("bad_signature", "wrong_market", "not_a_member", *_STORAGE),
         scope=Scope.SIGNED,
@@ -198,17 +267,15 @@ ROUTES = (
     Route(
         "DELETE",
         f"{API}/orders/{{digest}}",
-        writes.cancel_order,
-        answers.CancelledOrders,
+        trading.cancel_order,
+        trading_answers.CancelledOrders,
         parameters=OrderPath,
         body=CancelBody,
         errors=(
             "bad_signature",
             "wrong_market",
             "not_a_member",
-            "not_your_order",
-            "unknown_order",
-            "order_not_open",
+            *_OPEN_ORDER,
             *_STORAGE,
         ),
         scope=Scope.SIGNED,
@@ -237,11 +304,28 @@ ROUTES = (
         "GET",
         f"{API}/book/{{delivery_start}}",
         reads.book,
-        answers.BookAnswer,
+        trading_answers.BookAnswer,
         parameters=BookPath,
         errors=("not_found",),
     ),
-    Route("GET", f"{API}/trades", reads.trades, answers.TradesAnswer, parameters=TradePage),
+    Route("GET", f"{API}/auctions", reads.auctions, trading_answers.AuctionsAnswer, parameters=AuctionPage),
+    Route(
+        "GET",
+        f"{API}/auctions/{{delivery_start}}",
+        reads.auction,
+        trading_answers.AuctionAnswer,
+        parameters=AuctionPath,
+        errors=("not_found",),
+    ),
+    Route(
+        "GET",
+        f"{API}/session-auctions/{{session_at}}",
+        reads.session_auction,
+        trading_answers.AuctionAnswer,
+        parameters=SessionPath,
+        errors=("not_found",),
+    ),
+    Route("GET", f"{API}/trades", reads.trades, trading_answers.TradesAnswer, parameters=TradePage),
     Route("GET", f"{API}/accounts", reads.accounts, answers.AccountsAnswer),
     Route(
         "GET",
@@ -255,9 +339,27 @@ ROUTES = (
         "GET",
         f"{API}/accounts/{{address}}/orders",
         reads.orders,
-        answers.OrdersAnswer,
+        trading_answers.OrdersAnswer,
         parameters=AccountPage,
         errors=("not_yours",),
+        scope=Scope.SESSION,
+    ),
+    Route(
+        "GET",
+        f"{API}/orders/{{digest}}",
+        reads.order,
+        trading_answers.OrderAnswer,
+        parameters=OrderPath,
+        errors=("not_yours", "unknown_order"),
+        scope=Scope.SESSION,
+    ),
+    Route(
+        "GET",
+        f"{API}/bundles/{{digest}}",
+        reads.bundle,
+        trading_answers.BundleAnswer,
+        parameters=OrderPath,
+        errors=("not_yours", "not_found"),
         scope=Scope.SESSION,
     ),
     Route(
@@ -277,6 +379,28 @@ ROUTES = (
         parameters=ReceiptPath,
         errors=("not_yours", "not_found"),
         scope=Scope.SESSION,
+    ),
+    Route(
+        "GET",
+        f"{API}/corrections/{{address}}",
+        reads.corrections,
+        answers.CorrectionsAnswer,
+        parameters=AccountPath,
+        errors=("not_yours",),
+        scope=Scope.SESSION,
+    ),
+    Route(
+        "POST",
+        f"{API}/corrections",
+        writes.sign_correction,
+        answers.SignedCorrection,
+        body=CorrectionBody,
+        statuses=(201, 200),
+        errors=(
+            *("bad_signature", "wrong_market", "unknown_correction", "correction_changed", "nothing_to_sign"),
+            *_STORAGE,
+        ),
+        scope=Scope.SIGNED,
     ),
     Route("GET", "/healthz", reads.alive, answers.AliveAnswer),
     Route("GET", "/readyz", reads.ready, answers.HealthAnswer, statuses=(200, 503)),

@@ -13,23 +13,30 @@ from ..protocol.messages import Reading
 from ..protocol.typed_data import Domain
 from .answers import (
     AccountAnswer,
-    BookAnswer,
     ContractsAnswer,
+    CorrectionAnswer,
     FeedAnswer,
     HealthAnswer,
     IntervalAnswer,
     MarketAnswer,
     MeterAnswer,
-    OrderAnswer,
-    PlacedOrder,
     ReceiptAnswer,
     ReceiptLine,
-    TradeAnswer,
     WithdrawalAnswer,
 )
 from .auth import Sessions
 from .metrics import Metrics
 from .signatures import Signatures
+from .trading_answers import (
+    AuctionAnswer,
+    AuctionKind,
+    AuctionLine,
+    BookAnswer,
+    BundleAnswer,
+    OrderAnswer,
+    PlacedOrder,
+    TradeAnswer,
+)
 
 
 class Committed(Protocol):
@@ -107,6 +114,9 @@ class LedgerPort(Protocol):
     async def submit(self, command: Command) -> Committed | Rejected:
         """Decide the command; durable when this returns."""
 
+    async def submit_many(self, commands: Sequence[Command]) -> Sequence[Committed | Rejected]:
+        """Decide the commands in order; durable when this returns."""
+
     async def store_reading(self, reading: Reading, signature: bytes) -> StoredReading | Rejected:
         """Store a reading whose signature was checked."""
 
@@ -137,8 +147,11 @@ class Views(Protocol):
     def binding(self, device_id: int) -> MeterBinding | None:
         """Return a registered meter's key and owner."""
 
-    def book(self, delivery_start: int) -> BookAnswer | None:
-        """Return one interval's depth, ``None`` when it has no book."""
+    def book(self, delivery_start: int, node: str | None = None) -> BookAnswer | None:
+        """Return one interval's depth, at a node or at all together; ``None`` when it has no such book."""
+
+    def open_book(self, delivery_start: int) -> BookAnswer | None:
+        """Return an interval's book, ``None`` when it has no orders or its gate is closed."""
 
     def open_books(self) -> list[BookAnswer]:
         """Return the books of the intervals whose gate is open."""
@@ -152,6 +165,12 @@ class Views(Protocol):
     async def intervals(self, since: int | None, limit: int) -> list[IntervalAnswer]:
         """Return the newest intervals from ``since`` on, oldest first."""
 
+    async def auctions(self, limit: int) -> list[AuctionLine]:
+        """Return the newest auctions, newest first."""
+
+    async def auction(self, kind: AuctionKind, at: int) -> AuctionAnswer | None:
+        """Return an auction with its certificate, ``None`` when there was none or it is no longer kept."""
+
     async def trades(self, delivery_start: int | None, limit: int) -> list[TradeAnswer]:
         """Return the newest trades, newest first."""
 
@@ -161,11 +180,23 @@ class Views(Protocol):
     async def account(self, address: str) -> AccountAnswer | None:
         """Return one member."""
 
-    async def placed(self, digest: bytes) -> PlacedOrder | None:
-        """Return the present status of an order."""
+    def placed(self, digest: bytes) -> PlacedOrder | None:
+        """Return the present status of an order, ``None`` when it is unknown or forgotten."""
+
+    def bundle(self, digest: bytes) -> BundleAnswer | None:
+        """Return the present status of a bundle, ``None`` when it is unknown or forgotten."""
+
+    def bundle_owner(self, digest: bytes) -> str | None:
+        """Return the account of a bundle that is not yet forgotten."""
+
+    def interval_of(self, digest: bytes) -> int | None:
+        """Return the delivery start of an order that is not yet forgotten."""
 
     def withdrawal(self, account: str, digest: bytes) -> WithdrawalAnswer | None:
         """Return the status of an account's latest signed withdrawal, ``None`` when it is another one."""
+
+    async def order(self, digest: bytes) -> OrderAnswer | None:
+        """Return an order with its terms."""
 
     async def orders(self, address: str, limit: int) -> list[OrderAnswer]:
         """Return an account's newest orders."""
@@ -175,6 +206,9 @@ class Views(Protocol):
 
     async def receipt(self, address: str, delivery_start: int) -> ReceiptAnswer | None:
         """Return one settlement receipt."""
+
+    async def corrections(self, address: str) -> list[CorrectionAnswer]:
+        """Return an account's newest corrections."""
 
     async def events(self, since: int, limit: int) -> Sequence[Published]:
         """Return what happened after the sequence ``since``, whole commands only."""

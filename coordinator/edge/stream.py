@@ -19,7 +19,7 @@ import structlog
 from aiohttp import WSCloseCode, web
 
 from ..config import HttpConfig
-from ..market.events import Traded
+from ..market.events import Event, GateClosed, OrderClosed, OrderPlaced, OrderTriggered, SessionCleared, Traded
 from .decode import read_parameters
 from .errors import Refusal
 from .limits import address_of
@@ -36,6 +36,7 @@ SLOW_CLIENT = WSCloseCode.TRY_AGAIN_LATER
 _PAGE = 1_000
 _INTERVALS = 96
 _TRADES = 50
+_AUCTIONS = 20
 _CLOSE_S = 2.0
 
 
@@ -74,6 +75,8 @@ class Hub:
         self._clients: set[Client] = set()
         self._changed = asyncio.Event()
         self._intervals: set[int] = set()
+        self._books: set[int] = set()
+        self._auctioned = False
         self._shown = _Shown()
 
     async def run(self) -> None:
@@ -136,6 +139,7 @@ class Hub:
             "books": views.open_books(),
             "intervals": await views.intervals(None, _INTERVALS),
             "accounts": await views.accounts(),
+            "auctions": await views.auctions(_AUCTIONS),
             "trades": await views.trades(None, _TRADES),
         }
         return _text(message)
@@ -151,14 +155,26 @@ class Hub:
 
     def _spread(self, published: Published) -> None:
         self._services.metrics.happened(published.event, published.at)
-        start = getattr(published.event, "delivery_start", None)
-        if start is not None:
-            self._intervals.add(start)
+        self._note(published.event)
         self._changed.set()
         if self._clients:
             text = self._event(published)
             for client in self._clients:
                 client.offer(published.sequence, text)
+
+    def _note(self, event: Event) -> None:
+        """Remember which intervals' rows and books the event may have changed, and that an auction was held."""
+        self._auctioned |= isinstance(event, GateClosed | SessionCleared)
+        match event:
+            case OrderPlaced():
+                self._books.add(event.order.delivery_start)
+            case OrderClosed() | OrderTriggered():
+                start = self._services.views.interval_of(event.digest)
+                self._books |= set() if start is None else {start}
+            case SessionCleared():
+                self._intervals |= {cleared.delivery_start for cleared in event.intervals}
+            case _ if start := getattr(event, "delivery_start", 0):
+                self._intervals.add(start)
 
     async def _gather(self) -> None:
         """Send the rows that changed, at most every ``GATHER_S``."""
@@ -166,18 +182,22 @@ class Hub:
             await self._changed.wait()
             await asyncio.sleep(GATHER_S)
             self._changed.clear()
-            intervals, self._intervals = sorted(self._intervals), set()
+            intervals, self._intervals = self._intervals, set()
+            books, self._books = self._books | intervals, set()
+            auctioned, self._auctioned = self._auctioned, False
             if self._clients:
                 try:
-                    message = await self._state(intervals)
+                    message = await self._state(sorted(intervals), sorted(books), auctioned=auctioned)
                 except Refusal:  # the ledger has too many questions: ask again, also for what changes meanwhile
-                    self._intervals.update(intervals)
+                    self._intervals |= intervals
+                    self._books |= books
+                    self._auctioned |= auctioned
                     self._changed.set()
                     continue
                 for client in self._clients:
                     client.offer(None, message)
 
-    async def _state(self, starts: list[int]) -> str:
+    async def _state(self, starts: list[int], books: list[int], *, auctioned: bool) -> str:
         services, views = self._services, self._services.views
         accounts = await views.accounts()
         found = [await views.interval(start) for start in starts]
@@ -189,8 +209,12 @@ class Hub:
         market = views.market()
         if self._shown.is_new("market", (market["state"], market["halt_reason"])):
             message["market"] = market
-        message["books"] = [book for book in views.open_books() if self._shown.is_new(book["delivery_start"], book)]
+        message["books"] = [
+            book for book in map(views.open_book, books) if book and self._shown.is_new(book["delivery_start"], book)
+        ]
         message["accounts"] = [account for account in accounts if self._shown.is_new(account["account"], account)]
+        auctions = await views.auctions(_AUCTIONS) if auctioned else []
+        message["auctions"] = [line for line in auctions if self._shown.is_new((line["kind"], line["at"]), line)]
         message["intervals"] = [interval for interval in found if interval is not None]
         self._shown.forget_before(services.clock.now())
         return _text(message)
@@ -227,11 +251,11 @@ class Hub:
 
 @dataclass(slots=True)
 class _Shown:
-    """The rows as they were last sent, by account or by delivery start."""
+    """The rows as they were last sent, by account, by delivery start, or by an auction's kind and time."""
 
-    rows: dict[str | int, object] = field(default_factory=dict)
+    rows: dict[str | int | tuple[str, int], object] = field(default_factory=dict)
 
-    def is_new(self, key: str | int, row: object) -> bool:
+    def is_new(self, key: str | int | tuple[str, int], row: object) -> bool:
         """Tell whether the row differs from the last one; remember it."""
         if self.rows.get(key) == row:
             return False
@@ -239,9 +263,12 @@ class _Shown:
         return True
 
     def forget_before(self, now: int) -> None:
-        """Drop the books of intervals that have begun."""
+        """Drop the books of intervals that have begun, and the auctions but the newest."""
         for key in [key for key in self.rows if isinstance(key, int) and key < now]:
             del self.rows[key]
+        auctions = [key for key in self.rows if isinstance(key, tuple)]
+        for old in auctions[: -4 * _AUCTIONS]:
+            del self.rows[old]
 
 
 def stream_handler(hub: Hub, config: HttpConfig) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

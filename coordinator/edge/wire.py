@@ -10,18 +10,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from ..protocol.chain_messages import Withdrawal
-from ..protocol.messages import (
-    CLIENT_ID_LENGTH_MAX,
-    Cancel,
-    Join,
-    MeterRegistration,
-    Order,
-    Reading,
-    SessionRequest,
-    Side,
-    TimeInForce,
-)
+from ..protocol.chain_messages import Correction, Withdrawal
+from ..protocol.membership import Join, SessionRequest
+from ..protocol.messages import MeterRegistration, Reading
+from ..protocol.order_terms import Signal
+from ..protocol.signals import SignalMessage
 from ..protocol.units import ENERGY_WH_MAX, PRICE_MICRO_PER_KWH_MAX
 
 SECONDS_MAX = 2**40 - 1
@@ -38,6 +31,7 @@ type PositiveEnergyWh = Annotated[int, Field(ge=1, le=ENERGY_WH_MAX)]
 type PositiveMoneyMicro = Annotated[int, Field(ge=1, le=2**63 - 1)]
 type MoneyMicro = Annotated[int, Field(ge=0, le=2**63 - 1)]
 type Price = Annotated[int, Field(ge=-PRICE_MICRO_PER_KWH_MAX, le=PRICE_MICRO_PER_KWH_MAX)]
+type SignalValue = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 type PowerW = Annotated[int, Field(ge=0, le=POWER_W_MAX)]
 type MarketId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 type Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -54,41 +48,6 @@ class Parameters(BaseModel):
     """Path and query parameters: text that must read as the type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OrderWire(Wire):
-    """An order for one delivery interval."""
-
-    account: Address
-    market: MarketId
-    delivery_start: Seconds
-    side: Side
-    energy_wh: PositiveEnergyWh
-    limit_price_micro_per_kwh: Price | None
-    time_in_force: TimeInForce
-    valid_from: Seconds
-    valid_until: Seconds
-    client_id: Annotated[Text, Field(max_length=CLIENT_ID_LENGTH_MAX)]
-    salt: Hash
-
-    def message(self) -> Order:
-        """Return what was signed."""
-        return Order.from_wire(self.model_dump(mode="json"))
-
-
-class CancelWire(Wire):
-    """The cancellation of one order, or (``order`` zero) of all received by ``until``."""
-
-    account: Address
-    market: MarketId
-    order: Hash
-    until: Seconds
-    salt: Hash
-
-    def message(self) -> Cancel:
-        """Return what was signed."""
-        order, salt = unhex(self.order), unhex(self.salt)
-        return Cancel(self.account, self.market, order, self.until, salt)
 
 
 class WithdrawalWire(Wire):
@@ -171,18 +130,34 @@ class SessionWire(Wire):
         return SessionRequest(self.account, self.market, self.issued_at)
 
 
-class PlaceOrderBody(Wire):
-    """A signed order (secp256k1, ``r || s``)."""
+class CorrectionWire(Wire):
+    """What a correction of a settled interval takes off an account's columns, as the contract's ``Correction``."""
 
-    order: OrderWire
-    signature: Signature
+    account: Address
+    market: MarketId
+    delivery_start: Seconds
+    revision: Annotated[int, Field(ge=0, le=255)]
+    energy_wh: Annotated[int, Field(ge=-ENERGY_WH_MAX, le=ENERGY_WH_MAX)]
+    money_micro: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+    receipts_root: Hash
+
+    def message(self) -> Correction:
+        """Return what was signed."""
+        return Correction.from_wire(self.model_dump(mode="json"))
 
 
-class CancelBody(Wire):
-    """A signed cancellation."""
+class SignalWire(Wire):
+    """A value of the grid, or of a forecast for one interval (else ``delivery_start`` is 0)."""
 
-    cancel: CancelWire
-    signature: Signature
+    market: MarketId
+    signal: Signal
+    delivery_start: Seconds
+    value: SignalValue
+    issued_at: Seconds
+
+    def message(self) -> SignalMessage:
+        """Return what was signed."""
+        return SignalMessage(self.market, self.signal, self.delivery_start, self.value, self.issued_at)
 
 
 class WithdrawalBody(Wire):
@@ -218,6 +193,20 @@ class SessionBody(Wire):
     """A signed wish for a session."""
 
     session: SessionWire
+    signature: Signature
+
+
+class CorrectionBody(Wire):
+    """A correction that its account signed (secp256k1, ``r || s``)."""
+
+    correction: CorrectionWire
+    signature: Signature
+
+
+class SignalBody(Wire):
+    """A signal that the operator signed."""
+
+    signal: SignalWire
     signature: Signature
 
 
@@ -279,9 +268,28 @@ class IntervalPage(Parameters):
 
 
 class BookPath(Parameters):
-    """One interval's book."""
+    """One interval's book, at one node when it is named."""
 
     delivery_start: Seconds
+    node: Annotated[Text, Field(max_length=64)] | None = None
+
+
+class AuctionPath(Parameters):
+    """The auction at one interval's gate."""
+
+    delivery_start: Seconds
+
+
+class SessionPath(Parameters):
+    """One session auction, by its time."""
+
+    session_at: Seconds
+
+
+class AuctionPage(Parameters):
+    """The newest auctions."""
+
+    limit: Page = 20
 
 
 class TradePage(Parameters):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import TypeAdapter
 
-from coordinator.app import market_rules
+from coordinator.agreement import market_rules
 from coordinator.chain.feeds import FeedPrice
 from coordinator.chain.keys import sign_compact
 from coordinator.config import Config, HttpConfig, MarketConfig
@@ -27,18 +28,19 @@ from coordinator.edge.services import Services
 from coordinator.edge.signatures import Signatures
 from coordinator.edge.stream import Hub
 from coordinator.ledger import Ledger, LedgerConfig, Settler
+from coordinator.ledger.records import Solver
 from coordinator.market.commands import CreditFunds
 from coordinator.market.state import state_hash
+from coordinator.protocol.bundles import Bundle, Leg
 from coordinator.protocol.keys import AccountKey, MeterKey
+from coordinator.protocol.membership import Join, SessionRequest
 from coordinator.protocol.messages import (
     ZERO_HASH,
     Cancel,
-    Join,
     Message,
     MeterRegistration,
     Order,
     Reading,
-    SessionRequest,
     Side,
 )
 from coordinator.protocol.typed_data import Domain
@@ -60,6 +62,7 @@ CONFIG = Config(
         gate_s=60,
         horizon_s=3_600,
         orders_per_account_interval_max=20,
+        compensation=False,  # so that a seller needs no deposit
     )
 )
 FEEDS = [
@@ -103,7 +106,7 @@ class Door:
     async def send_raw(self, method: str, path: str, data: bytes, content_type: str = "application/json") -> Answer:
         """Send bytes as they are."""
         headers = {"Content-Type": content_type}
-        async with self.client.request(method, API + path, data=data, headers=headers) as response:
+        async with self.client.request(method, API + path, data=BytesIO(data), headers=headers) as response:
             return await checked(method, API + path, response)
 
     def fingerprint(self) -> tuple[int, bytes]:
@@ -166,6 +169,25 @@ class Home:
     def order_body(self, order: Order) -> dict[str, Any]:
         return {"order": order.to_wire(), "signature": self.sign(order)}
 
+    def replace_body(self, order: Order, replaced: bytes) -> dict[str, Any]:
+        cancel = self.cancel_body(replaced)
+        return self.order_body(order) | {"cancel": cancel["cancel"], "cancel_signature": cancel["signature"]}
+
+    def bundle(self, side: Side, price: int, legs: dict[int, int], **changes: Any) -> Bundle:
+        """Return a bundle of energies in Wh by delivery start."""
+        self.salt += 1
+        found = tuple(Leg(start, energy_wh) for start, energy_wh in legs.items())
+        plain = Bundle(self.address, MARKET, side, price, found, salt=self.salt.to_bytes(32, "big"))
+        return replace(plain, **changes)
+
+    def bundles_body(self, *bundles: Bundle) -> dict[str, Any]:
+        return {
+            "bundles": [
+                {"bundle": bundle.to_wire(), "legs": [self.order_body(leg) for leg in bundle.leg_orders()]}
+                for bundle in bundles
+            ]
+        }
+
     def cancel_body(self, order: bytes, until: int = NOON, **changes: Any) -> dict[str, Any]:
         cancel = replace(Cancel(self.address, MARKET, order, until), **changes)
         return {"cancel": cancel.to_wire(), "signature": self.sign(cancel)}
@@ -202,10 +224,12 @@ async def checked(method: str, path: str, response: ClientResponse) -> Answer:
 
 
 @asynccontextmanager
-async def open_door(folder: Path, http: HttpConfig = CONFIG.http, config: Config = CONFIG) -> AsyncIterator[Door]:
+async def open_door(
+    folder: Path, http: HttpConfig = CONFIG.http, config: Config = CONFIG, solver: Solver | None = None
+) -> AsyncIterator[Door]:
     """Run ledger, market and HTTP in this process on a real port."""
     clock = HandClock()
-    ledger = Ledger(folder / "ledger.sqlite", market_rules(config), LedgerConfig(), DOMAIN, clock, SETTLER)
+    ledger = Ledger(folder / "ledger.sqlite", market_rules(config), LedgerConfig(), DOMAIN, clock, SETTLER, solver)
     async with ledger, asyncio.TaskGroup() as group:
         with Signatures(DOMAIN) as signatures:
             services = _services(config, clock, ledger, signatures)

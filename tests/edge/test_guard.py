@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from coordinator.edge.auth import SESSION_S, Sessions
 from coordinator.edge.limits import RateLimiter
 from coordinator.edge.routes import API
-from coordinator.edge.signatures import Busy, Signatures, compact_for
+from coordinator.edge.signatures import Busy, Signatures
+from coordinator.edge.signed import compact_for
 from coordinator.protocol.keys import AccountKey
 from tests.edge.support import CONFIG, DOMAIN, Door, Home, open_door, place, settle_in
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from coordinator.edge.routes import API
 from coordinator.protocol.messages import Side
 from tests.e2e.browser import take
-from tests.edge.support import Door, Home, place, settle_in
+from tests.edge.support import CONFIG, DELIVERY, Door, Home, open_door, place, settle_in
 
 
 async def test_the_page_refers_only_to_what_is_served(door: Door) -> None:
@@ -25,7 +26,7 @@ async def test_the_page_refers_only_to_what_is_served(door: Door) -> None:
 async def test_nothing_is_inline_and_nothing_comes_from_elsewhere(door: Door) -> None:
     page = await _text(door, "/")
     assert not re.search(r"<style|<script(?![^>]*\bsrc=)|\son\w+=|\sstyle=|https?://", page)
-    for name in ("page.js", "chart.js", "dom.js", "format.js"):
+    for name in ("page.js", "chart.js", "depth.js", "dom.js", "format.js"):
         script = await _text(door, f"/static/{name}")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function", script)
 
@@ -56,6 +57,34 @@ async def test_a_browser_shows_it_without_complaint(door: Door, tmp_path: Path) 
         assert "2 homes are here" in shot["text"]
         assert "Market open" in shot["text"]
         assert "Live" in shot["text"]
+
+
+@pytest.mark.timeout(120)
+async def test_a_browser_shows_where_demand_meets_supply_and_the_last_auctions(tmp_path: Path) -> None:
+    """An interval whose auction is to come is drawn, one whose auction was held is listed with its outcome."""
+    config = replace(
+        CONFIG, market=replace(CONFIG.market, continuous=False, session_every_s=0, community_fee_share_ppm=25_000)
+    )
+    async with open_door(tmp_path / "door", config=config) as door:
+        seller, buyer = Home(), Home(salt=1_000)
+        for home in (seller, buyer):
+            await settle_in(door, home)
+        for start, wh in ((DELIVERY, 700), (DELIVERY + 300, 900)):
+            await place(door, seller, seller.order(Side.SELL, wh, 120_000, delivery_start=start))
+            await place(door, buyer, buyer.order(Side.BUY, wh, 205_000, delivery_start=start))
+        door.clock.at = DELIVERY - CONFIG.market.gate_s
+        common = {"url": str(door.client.make_url("/")), "wait": "#auction-rows a", "pause_ms": 300, "axe": True}
+        shots = [
+            {**common, "name": "wide"},
+            {**common, "name": "small", "scheme": "dark", "width": 390, "height": 844},
+        ]
+        for shot in (await take(tmp_path, shots)).values():
+            assert (shot["violations"], shot["errors"]) == ([], []), shot["name"]
+            assert "Demand meets supply at 0.160 EUR/kWh: 900 Wh would trade" in shot["text"]
+            assert "0.160 · 900 Wh" in shot["text"]
+            assert "Buyers pay the community 2.5 % of the price on top." in shot["text"]
+            assert "Gate of 09:15–09:20\n0.160\n700 Wh" in shot["text"]
+            assert "cleared\ncertificate" in shot["text"]
 
 
 async def test_the_page_asks_only_for_what_there_is(door: Door) -> None:

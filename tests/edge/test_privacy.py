@@ -115,6 +115,7 @@ async def test_a_settlement_shows_what_was_traded(door: Door) -> None:
     (interval,) = (await door.ask("GET", "/intervals")).body["intervals"]
     shown = {name: interval[name] for name in ("delivery_start", "settled_wh", "value_micro", "homes")}
     trade = {"trade_id": 1, "energy_wh": 500, "price_micro_per_kwh": 150_000, "settled_wh": 500, "value_micro": 75_000}
+    trade |= dict.fromkeys(("grid_fee_micro", "community_fee_micro", "shortfall_micro", "under_use_micro"), 0)
     assert settled == {**shown, "revision": 0, "excluded": [], "trades": [trade]}
 
 

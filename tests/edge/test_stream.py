@@ -101,6 +101,7 @@ async def test_an_event_is_enough_to_draw_its_row(door: Door) -> None:
         "energy_wh": 500,
         "limit_price_micro_per_kwh": 150_000,
     }
+    assert (order["kind"], order["place_of"]) == ("plain", None)
     assert trade["at"] == NOON
     assert trade["data"] == {
         "trade_id": 1,
@@ -109,6 +110,8 @@ async def test_an_event_is_enough_to_draw_its_row(door: Door) -> None:
         "sell": placed["order"],
         "energy_wh": 200,
         "price_micro_per_kwh": 150_000,
+        "grid_fee_micro_per_kwh": 0,
+        "community_fee_micro_per_kwh": 0,
         "stage": "continuous",
         "buyer": buyer.address,
         "seller": seller.address,
@@ -127,9 +130,11 @@ async def test_changed_rows_come_whole_and_only_those(door: Door) -> None:
         assert state["books"] == [
             {
                 "delivery_start": DELIVERY,
+                "node": None,
                 "stage": "open",
                 "bids": [],
                 "asks": [[150_000, 500, 1]],
+                "crossing": None,
                 "last_price_micro_per_kwh": None,
             }
         ]

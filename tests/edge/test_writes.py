@@ -48,7 +48,10 @@ async def test_two_orders_trade_and_say_so(door: Door) -> None:
     taking = await place(door, buyer, buyer.order(Side.BUY, 800, 200_000))
     assert (resting["status"], resting["remaining_wh"]) == ("resting", 500)
     assert (taking["status"], taking["filled_wh"], taking["remaining_wh"]) == ("partly_filled", 500, 300)
-    assert taking["trades"] == [{"trade_id": 1, "energy_wh": 500, "price_micro_per_kwh": 150_000}]
+    fees = {"grid_fee_micro_per_kwh": 0, "community_fee_micro_per_kwh": 0}
+    assert taking["trades"] == [
+        {"trade_id": 1, "energy_wh": 500, "price_micro_per_kwh": 150_000, "stage": "continuous", **fees}
+    ]
 
 
 async def test_the_same_order_again_is_answered_with_its_present_status(door: Door) -> None:
@@ -77,7 +80,8 @@ async def test_an_immediate_order_without_a_match_is_closed(door: Door) -> None:
     home = Home()
     await settle_in(door, home)
     placed = await place(door, home, home.order(time_in_force=TimeInForce.IMMEDIATE_OR_CANCEL))
-    assert (placed["status"], placed["remaining_wh"]) == ("closed", 500)
+    assert (placed["status"], placed["reason"]) == ("cancelled", "immediate_remainder")
+    assert placed["remaining_wh"] == 500
     again = await door.ask("GET", f"/book/{DELIVERY}")
     assert again.body["asks"] == []
 

@@ -11,6 +11,9 @@ export const clock = (at) => timeWithSeconds.format(at * 1000);
 export const moment = (at) => time.format(at * 1000);
 export const span = (start, interval) => `${moment(start)}–${moment(start + interval)}`;
 export const count = (n) => plain.format(n);
+const hundredths = new Intl.NumberFormat(locale, { maximumFractionDigits: 2 });
+export const amount = (n) => hundredths.format(n);
+export const share = (ppm) => `${hundredths.format(ppm / 1e4)} %`;
 export const percent = (share) => `${plain.format(share * 100)} %`;
 
 export function energy(wh) {

@@ -1,6 +1,7 @@
 // The live page: one stream, one picture of the market, drawn again once per change.
 
 import { drawPrices } from "./chart.js";
+import { drawDepth, sentence } from "./depth.js";
 import { byId, element, emptyRow, right, row, setText } from "./dom.js";
 import * as say from "./format.js";
 
@@ -8,6 +9,8 @@ const STALE_S = 25;
 const HOUR_S = 3600;
 const TRADES_SHOWN = 12;
 const INTERVALS_SHOWN = 14;
+const AUCTIONS_SHOWN = 12;
+const LEVELS_SHOWN = 6;
 const STAGES = ["open", "gate_closed", "settled", "confirmed"];
 const STAGE_WORDS = {
   open: "open",
@@ -17,7 +20,14 @@ const STAGE_WORDS = {
   idle: "nothing to settle",
 };
 
-const seen = { market: null, accounts: new Map(), intervals: new Map(), books: new Map(), trades: [] };
+const OUTCOMES = {
+  cleared: "cleared",
+  optimal: "cleared, proved best",
+  feasible: "cleared, a gap is left",
+};
+
+const seen = { market: null, accounts: new Map(), intervals: new Map(), books: new Map(), auctions: new Map(), trades: [] };
+let picked = null; // the delivery that the reader chose to see the book of
 let connection = "connecting";
 let heardAt = 0;
 let aheadMs = 0; // the coordinator's clock minus ours
@@ -47,7 +57,7 @@ function receive(message) {
   connection = "live";
   if (message.type !== "event") aheadMs = message.at * 1000 - Date.now();
   if (message.type === "snapshot") {
-    for (const part of [seen.accounts, seen.intervals, seen.books]) part.clear();
+    for (const part of [seen.accounts, seen.intervals, seen.books, seen.auctions]) part.clear();
     seen.trades = message.trades;
   }
   if (message.type === "event" && message.event === "traded") addTrade(message);
@@ -55,6 +65,7 @@ function receive(message) {
   for (const account of message.accounts ?? []) seen.accounts.set(account.account, account);
   for (const interval of message.intervals ?? []) seen.intervals.set(interval.delivery_start, interval);
   for (const book of message.books ?? []) seen.books.set(book.delivery_start, book);
+  for (const auction of message.auctions ?? []) seen.auctions.set(`${auction.kind} ${auction.at}`, auction);
   draw();
 }
 
@@ -76,8 +87,12 @@ function draw() {
     drawFigures(intervals);
     drawPrices(byId("price-chart"), byId("price-readout"), intervals, seen.market, now());
     drawPriceTable(intervals);
-    drawBook();
+    const start = chosenStart();
+    drawPick(start);
+    drawDemand(start);
+    drawBook(start);
     drawTrades();
+    drawAuctions();
     drawHomes();
     drawSettlement(intervals);
   });
@@ -165,13 +180,51 @@ function nextStart() {
   return (Math.floor((now() + gate) / interval) + 1) * interval;
 }
 
-function drawBook() {
+const hasOrders = (book) => book.bids.length + book.asks.length > 0;
+
+function openStarts() {
+  const next = nextStart();
+  return [...seen.books.values()].filter((book) => book.delivery_start >= next && hasOrders(book)).map((book) => book.delivery_start).sort((a, b) => a - b);
+}
+
+// What the reader picked while it is open, else the next interval that has orders.
+function chosenStart() {
+  const starts = openStarts();
+  if (picked !== null && starts.includes(picked)) return picked;
+  picked = null;
+  return starts[0] ?? nextStart();
+}
+
+function drawPick(start) {
+  const { interval_s: interval } = seen.market;
+  const pick = byId("depth-pick");
+  const starts = openStarts();
+  const values = (starts.length ? starts : [start]).map(String);
+  if ([...pick.options].map((option) => option.value).join() !== values.join()) {
+    pick.replaceChildren(...values.map((value) => element("option", { attributes: { value } }, say.span(Number(value), interval))));
+  }
+  if (pick.value !== String(start)) pick.value = String(start);
+}
+
+function drawDemand(start) {
+  const book = seen.books.get(start);
+  const { fees, currency, lines } = seen.market;
+  setText(byId("depth-sentence"), sentence(book, seen.market));
+  drawDepth(byId("depth-chart"), byId("depth-readout"), book, seen.market);
+  const parts = [];
+  if (fees.community_micro_per_kwh) parts.push(`${say.price(fees.community_micro_per_kwh)} ${currency}/kWh`);
+  if (fees.community_share_ppm) parts.push(`${say.share(fees.community_share_ppm)} of the price`);
+  const onTop = parts.length ? `Buyers pay the community ${parts.join(" and ")} on top.` : "";
+  const apart = lines.length ? "All nodes together; what crosses a line trades in auctions only." : "";
+  setText(byId("depth-fees"), [onTop, apart].filter(Boolean).join(" "));
+}
+
+function drawBook(start) {
   const { interval_s: interval, currency } = seen.market;
-  const start = nextStart();
   setText(byId("book-when"), `${say.span(start, interval)}, in ${currency}/kWh`);
   const book = seen.books.get(start);
-  const asks = (book?.asks ?? []).slice(0, 6).reverse();
-  const bids = (book?.bids ?? []).slice(0, 6);
+  const asks = (book?.asks ?? []).slice(0, LEVELS_SHOWN).reverse();
+  const bids = (book?.bids ?? []).slice(0, LEVELS_SHOWN);
   const most = Math.max(1, ...asks.map((l) => l[1]), ...bids.map((l) => l[1]));
   const level = (name, word) => (l) => {
     const made = row([word, right(l[0] === null ? "any" : say.price(l[0])), right(say.energy(l[1])), right(say.count(l[2]))], { class: name });
@@ -189,7 +242,39 @@ function drawBook() {
 function spread(ask, bid) {
   if (!ask) return "nothing is offered";
   if (!bid) return "nobody asks for energy";
-  return ask[0] === null || bid[0] === null ? "at any price" : `${say.price(ask[0] - bid[0])} apart`;
+  return ask[0] === null || bid[0] === null || bid[0] >= ask[0] ? "they meet in the auction" : `${say.price(ask[0] - bid[0])} apart`;
+}
+
+function outcomeWords(outcome) {
+  const [word, cause] = outcome.split(/: (.*)/s);
+  return word === "fallback" ? `without bundles and lines: ${cause}` : (OUTCOMES[outcome] ?? outcome);
+}
+
+function auctionName({ kind, at }) {
+  return kind === "session" ? `Session at ${say.moment(at)}` : `Gate of ${say.span(at, seen.market.interval_s)}`;
+}
+
+function drawAuctions() {
+  const { currency, stages, rule } = seen.market;
+  const auctions = [...seen.auctions.values()].sort((a, b) => b.cleared_at - a.cleared_at || b.at - a.at).slice(0, AUCTIONS_SHOWN);
+  const welfare = say.moneyColumn(auctions.map((a) => a.welfare_micro ?? 0), currency);
+  byId("auction-rows").replaceChildren(
+    ...(auctions.length
+      ? auctions.map((a) =>
+          row([
+            auctionName(a),
+            right(a.price_micro_per_kwh === null ? (a.volume_wh ? "several" : "–") : say.price(a.price_micro_per_kwh)),
+            right(a.volume_wh ? say.energy(a.volume_wh) : "–"),
+            right(a.welfare_micro === null || !a.volume_wh ? "–" : welfare.plain(a.welfare_micro)),
+            { text: outcomeWords(a.outcome), class: `wrap ${a.outcome.startsWith("fallback") ? "worse" : ""}`.trim(), title: a.rule },
+            { content: element("a", { attributes: { href: `/api/v1/${a.kind === "session" ? "session-auctions" : "auctions"}/${a.at}` } }, "certificate") },
+          ]),
+        )
+      : [emptyRow("No auction yet: one is held at each gate.", 6)]),
+  );
+  const every = stages.session_every_s;
+  const next = every ? `next session at ${say.moment((Math.floor(now() / every) + 1) * every)}, ` : "";
+  setText(byId("auctions-readout"), `${next}rule ${rule.name}`);
 }
 
 const nameOf = (account) => seen.accounts.get(account)?.name ?? (account ? say.shortHash(account) : "–");
@@ -287,6 +372,10 @@ async function checkReadiness() {
   }
 }
 
+byId("depth-pick").addEventListener("change", (event) => {
+  picked = Number(event.target.value);
+  draw();
+});
 connect();
 setInterval(tick, 1000);
 setInterval(checkReadiness, 10000);
