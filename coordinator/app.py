@@ -21,6 +21,7 @@ import structlog
 from aiohttp import web
 from btclib_secp256k1 import recovery
 
+from .agreement import market_rules
 from .chain.abi import interface
 from .chain.deployment import Deployment, ensure_deployed, load_deployment
 from .chain.devchain import DevChainError
@@ -53,7 +54,7 @@ from .edge.http import create_application
 from .edge.metrics import Metrics
 from .edge.routes import API
 from .edge.services import Services
-from .edge.signatures import Signatures
+from .edge.signatures import Signatures, processes_wanted
 from .edge.stream import Hub
 from .ledger import Committed, Ledger, LedgerConfig, LedgerError, Settler
 from .market.commands import (
@@ -66,16 +67,20 @@ from .market.commands import (
     Command,
     ConfirmSettlement,
     CreditFunds,
+    EndCorrection,
     EndWithdrawal,
     ExcludeFromSettlement,
     HaltTrading,
 )
 from .market.events import Rejected
-from .market.rules import ClearingRule, MarketRules
+from .market.rules import MarketRules
 from .premises import OPERATOR_KEY_FILE, StartError, chain_node, lock, metered_max_wh, staged, wanted_contracts
 from .protocol.keys import AccountKey
 from .protocol.typed_data import Domain
 from .resuming import Resumed, resume
+from .solver.failure import SolverFailedError
+from .solver.worker import SolverWorker
+from .treasurer import sign_for_fees
 from .views import LedgerViews, feed_answers
 
 _log = structlog.get_logger(__name__)
@@ -122,8 +127,12 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
         if config.market.welcome_credit_micro and deployment.terms.currency is not None:
             raise StartError(f"market.welcome_credit_micro: expected 0, for {deployment.terms.currency} is real money.")
         domain = Domain(deployment.chain_id, deployment.addresses.ledger)
-        file, rules, settler = config.data / LEDGER_FILE, market_rules(config), _settler(operator)
-        ledger = Ledger(file, rules, _ledger_config(config), domain, clock, settler)
+        file, rules, settler = config.data / LEDGER_FILE, _rules(config), _settler(operator)
+        solver = await stack.enter_async_context(staged("solver", SolverWorker(), _TASKS_STOP_S))
+        if rules.stages.session_every_s or rules.lines:
+            await _warm(solver)
+        ledger_config = _ledger_config(config, deployment)
+        ledger = Ledger(file, rules, ledger_config, domain, clock, settler, solver)
         await stack.enter_async_context(staged("ledger", ledger, _LEDGER_STOP_S))
         parts = _Parts(config, clock, operator, deployment, domain, ledger)
         for effect, error in await ledger.outbox.failures_untold():
@@ -139,7 +148,8 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
             config.data / "observer.json",
         )
         invite, is_new = _invite(config)
-        signatures = stack.enter_context(Signatures(domain))
+        verifiers = processes_wanted() if config.http.verifiers is None else config.http.verifiers
+        signatures = await stack.enter_async_context(Signatures(domain, processes=verifiers))
         feeds = FeedReader(rpc_url, deployment.addresses.price_feeds, config.contracts.price_feeds, clock)
         services = parts.services(invite, signatures, sender, feeds)
         http = config.http
@@ -149,7 +159,8 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
             clients_max=http.streams_max,
             per_address_max=http.streams_per_address_max,
         )
-        work = (ledger.run(), sender.run(), observer.run(), feeds.run(), hub.run())
+        fees = sign_for_fees(ledger, operator, domain)
+        work = (ledger.run(), sender.run(), observer.run(), feeds.run(), hub.run(), fees)
         await stack.enter_async_context(staged("tasks", _tasks(*work), _TASKS_STOP_S))
         application = create_application(services, config.http, hub)
         url = await stack.enter_async_context(_listening(application, config))
@@ -168,34 +179,25 @@ async def resume_trading(config: Config, reason: str) -> Resumed:
             raise StartError(f"{config.data} has no market: name the right --data.")
         domain = Domain(deployment.chain_id, deployment.addresses.ledger)
         file = config.data / LEDGER_FILE
-        rules, settler = market_rules(config), _settler(load_or_create_key(config.data / OPERATOR_KEY_FILE))
-        async with Ledger(file, rules, _ledger_config(config), domain, SystemClock(), settler) as ledger:
+        rules, settler = _rules(config), _settler(load_or_create_key(config.data / OPERATOR_KEY_FILE))
+        ledger_config = _ledger_config(config, deployment)
+        async with Ledger(file, rules, ledger_config, domain, SystemClock(), settler) as ledger:
             return await resume(ledger, reason)
 
 
-def market_rules(config: Config) -> MarketRules:
-    """Return the market's rules from the configuration."""
-    market = config.market
-    return MarketRules(
-        market=market.id,
-        interval_s=market.interval_s,
-        gate_s=market.gate_s,
-        horizon_s=market.horizon_s,
-        price_min_micro_per_kwh=market.price_min_micro_per_kwh,
-        price_max_micro_per_kwh=market.price_max_micro_per_kwh,
-        supplier_micro_per_kwh=market.supplier_micro_per_kwh,
-        feed_in_micro_per_kwh=market.feed_in_micro_per_kwh,
-        order_energy_max_wh=market.order_energy_max_wh,
-        orders_per_account_interval_max=market.orders_per_account_interval_max,
-        orders_per_interval_max=market.orders_per_interval_max,
-        members_max=market.members_max,
-        power_max_w=market.power_max_w,
-        rule=ClearingRule(
-            price=market.price_rule,
-            reference_price=market.reference_price_micro_per_kwh,
-            ties=market.ties,
-        ),
-    )
+async def _warm(solver: SolverWorker) -> None:
+    """Start the solver before the first auction needs it; without one auctions are held in the simpler way."""
+    try:
+        await solver.start()
+    except SolverFailedError as error:
+        _log.error("no solver: auctions with bundles or lines fall back until it starts", error=str(error))
+
+
+def _rules(config: Config) -> MarketRules:
+    try:
+        return market_rules(config)
+    except ValueError as error:
+        raise StartError(f"The market's rules contradict: {error}.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +257,15 @@ class _Parts:
     async def failed(self, effect: Effect, error: str) -> None:
         """Do something about what can never happen: the ledger would promise what the chain refuses.
 
-        A withdrawal's money is free again. In a settlement an account that the contract refuses is left out and
-        the others are settled again. Otherwise trading stops.
+        A withdrawal's money is free again, a correction is given up. In a settlement an account that the contract
+        refuses is left out and the others are settled again. Otherwise trading stops.
         """
         _log.error("the chain refused an effect for good", effect=effect.key, error=error)
         if effect.kind == "relay_withdrawal":
             await self._withdrawal_failed(effect, error)
+        if effect.kind == "correct_interval":
+            start, revision = int(effect.payload["delivery_start"]), int(effect.payload["revision"])
+            await self._submit(EndCorrection(start, revision, error))
         if effect.kind != "settle_batch":
             return
         reason = f"The contract refused {effect.key}: {error}"
@@ -395,13 +400,14 @@ def _settler(operator: AccountKey) -> Settler:
     return Settler(operator.address, partial(sign_compact, operator))
 
 
-def _ledger_config(config: Config) -> LedgerConfig:
+def _ledger_config(config: Config, deployment: Deployment) -> LedgerConfig:
     return LedgerConfig(
         welcome_credit_micro=config.market.welcome_credit_micro,
         reading_deadline_s=config.market.reading_deadline_s,
         grid_node_id=config.chain.grid_node_id,
         grid_capacity_w=config.chain.grid_capacity_w,
         metered_max_wh=metered_max_wh(config),
+        fee_account=deployment.terms.fee_account or "",
     )
 
 

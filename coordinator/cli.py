@@ -17,10 +17,19 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import __version__
-from .market.cases import CaseError, cases_in, clear_case
+from .checking import clear, verify_certificate, verify_receipt_file
+from .reports.cli import (
+    add_conformance,
+    add_rule,
+    add_surveillance,
+    asks_for_rule,
+    run_conformance,
+    run_rule,
+    run_surveillance,
+)
 
 if TYPE_CHECKING:
     from .app import Coordinator
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 
 _FAILED, _WRONG = 1, 2
 _HEALTH_S = 5.0
+_DAY_S = 86_400
 
 
 class _Wrong(Exception):
@@ -63,16 +73,26 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
     _add_serve(command("serve", "run the coordinator: market, ledger, chain, API and live page", _serve))
     _add_deploy(command("deploy", "put the contracts on a chain; what it takes; what differs there", _deploy))
-    _add_clear(command("clear", "clear case files and print the results as JSON", _clear))
+    _add_clear(command("clear", "clear case files and print the results as JSON", clear))
     again = command("replay", "rebuild the state from the log; print its hash and what the log holds", _replay)
     _add_data(again)
     again.add_argument("--at", type=int, metavar="SEQUENCE", help="stop after this command of the log")
+    add_rule(again)
     _add_data(command("verify", "decide every command of the log again and compare", _verify))
+    watch = command("surveillance", "look for wash trades, odd prices and more; it punishes nobody", _surveillance)
+    _add_data(watch)
+    add_surveillance(watch)
+    add_conformance(command("conformance", "try any engine on the case files", run_conformance))
     text = "take orders again after a halt, send failed settlements again (stop the coordinator first)"
     resume = command("resume", text, _resume)
     _add_data(resume)
     resume.add_argument("--reason", required=True, help="what was found and done; it stands in the log")
-    _add_receipt(command("receipt", "work with settlement receipts", _verify_receipt))
+    tell = command("signal", "tell a running market the grid's state, frequency or a forecast", _signal)
+    _add_data(tell)
+    _add_signal(tell)
+    proof = command("certificate", "check the certificate of an auction or session", verify_certificate)
+    proof.add_argument("file", help="the certificate (JSON, as the API gives it), or - for standard input")
+    _add_receipt(command("receipt", "work with settlement receipts", verify_receipt_file))
     command("openapi", "print the API's description (OpenAPI 3.1)", _openapi)
     _add_healthcheck(command("healthcheck", "ask a running coordinator whether it is ready", _healthcheck))
     for name, text in (("demo", "run a whole community on this machine"), ("homes", "run simulated homes")):
@@ -106,6 +126,28 @@ def _add_deploy(parser: argparse.ArgumentParser) -> None:
 def _add_clear(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="CASE.json", help="case file, or - for standard input")
     parser.add_argument("--case", metavar="ID", help="only this case of a collection")
+    text = "seconds that the solver may take for a session (default %(default)s)"
+    parser.add_argument("--limit", type=_seconds, default=30.0, metavar="S", help=text)
+
+
+def _seconds(text: str) -> float:
+    """Read a positive number of seconds, at most a day."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _DAY_S:
+        raise argparse.ArgumentTypeError(f"expected a positive number of seconds up to a day, was {text!r}")
+    return seconds
+
+
+def _add_signal(parser: argparse.ArgumentParser) -> None:
+    told = ("grid_state", "frequency", "forecast_surplus")
+    parser.add_argument("signal", choices=told, help="what is told")
+    text = "grid_state: normal, strained, emergency or island; frequency: mHz; forecast_surplus: Wh"
+    parser.add_argument("value", help=text)
+    parser.add_argument("--interval", type=int, default=0, metavar="START", help="the forecast's delivery interval")
+    parser.add_argument("--url", default="http://127.0.0.1:8787", help="the coordinator (default %(default)s)")
 
 
 def _add_receipt(parser: argparse.ArgumentParser) -> None:
@@ -266,56 +308,19 @@ def _deploy(options: argparse.Namespace) -> int:
     return asyncio.run(run(config, options.config, dry_run=options.dry_run, verify=options.verify))
 
 
-def _clear(options: argparse.Namespace) -> int:
-    status = 0
-    results: dict[str, Any] = {}
-    selected = [*_selected_cases(options.files, options.case)]
-    for label, case in selected:
-        try:
-            results[label] = clear_case(_unwrap(case))
-        except CaseError as error:
-            print(f"{label}: {error}", file=sys.stderr)
-            status = _WRONG
-    if results:
-        print(json.dumps(results[selected[0][0]] if len(selected) == 1 else results, indent=1))
-    return status
+def _signal(options: argparse.Namespace) -> int:
+    from .signalling import run
+
+    return run(options, _load(options).data)
 
 
-def _selected_cases(files: Sequence[str], wanted: str | None) -> Iterator[tuple[str, object]]:
-    """Yield label and case; a file that cannot be read stands for itself with its fault."""
-    found = False
-    for file in files:
-        try:
-            cases = cases_in(_read_json(file))
-        except CaseError as error:
-            yield file, error
-            continue
-        for name, case in cases:
-            if wanted in {None, name}:
-                found = True
-                yield name or file, case
-    if wanted is not None and not found:
-        yield wanted, CaseError(f"no such case in {', '.join(files)}")
-
-
-def _unwrap(case: object) -> object:
-    if isinstance(case, Exception):
-        raise case
-    return case
-
-
-def _read_json(file: str) -> object:
-    """Read a JSON file, or standard input for ``-``; raise ``CaseError`` in one line."""
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        return json.loads(text)
-    except OSError as error:
-        raise CaseError(f"cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise CaseError(f"is not JSON: {error}") from error
+def _surveillance(options: argparse.Namespace) -> int:
+    return run_surveillance(options, _ledger_file(options))
 
 
 def _replay(options: argparse.Namespace) -> int:
+    if asks_for_rule(options):
+        return run_rule(options, _ledger_file(options))
     from .ledger import LedgerError
     from .ledger.replay import replay
 
@@ -391,43 +396,6 @@ def _resume(options: argparse.Namespace) -> int:
     for key in resumed.left:
         print(f"{key} has failed and stays so")
     return 0
-
-
-def _verify_receipt(options: argparse.Namespace) -> int:
-    """Recompute a receipt; say each fault in a line."""
-    from .protocol.receipts import verify_receipt
-
-    try:
-        envelope = _read_json(options.file)
-    except CaseError as error:
-        print(f"{options.file}: {error}", file=sys.stderr)
-        return _WRONG
-    if not isinstance(envelope, dict):
-        print(f"{options.file}: is no receipt: expected a JSON object", file=sys.stderr)
-        return _WRONG
-    findings = verify_receipt(envelope)
-    shown = "signatures, readings, sums and proof hold"
-    if not findings and options.rpc_url:
-        findings, shown = asyncio.run(_check_on_chain(envelope, options.rpc_url))
-    elif not findings:
-        shown += f"; not compared with the chain (--rpc-url): root {envelope.get('receipts_root')}"
-    for finding in findings:
-        print(f"{options.file}: {finding}", file=sys.stderr)
-    if not findings:
-        print(f"{options.file}: {shown}")
-    return _FAILED if findings else 0
-
-
-async def _check_on_chain(envelope: dict[str, Any], rpc_url: str) -> tuple[list[str], str]:
-    from .chain.proof import check_on_chain
-    from .chain.rpc import NodeUnreachable, RpcError
-
-    try:
-        proof = await check_on_chain(envelope, rpc_url)
-    except (NodeUnreachable, RpcError) as error:
-        return [f"the chain could not be asked: {error}"], ""
-    where = f"in transaction {proof.transaction}, block {proof.block_number}, by contract {proof.ledger}"
-    return [*proof.findings], f"signatures, readings, sums and proof hold; {proof.rows} rows settled {where}"
 
 
 def _openapi(_options: argparse.Namespace) -> int:

@@ -52,6 +52,10 @@ class MarketConfig:
     there. ``power_max_w`` is the most that one account can produce (the contract believes no more)
     and that a meter may be registered with. Of an interval's ``orders_per_interval_max`` places one
     is kept for each of ``members_max``.
+    ``mechanism`` clears the closing auctions (``bid_share_ppm`` is of ``pay_as_bid``); ``session_every_s`` 0 holds no
+    session auctions, and ``session_limit_s`` is how long one may think. A buyer pays the community's fee on top of
+    the price: a sum per kWh and a share of the price in 1e-6. ``compensation``: who delivers or takes less than it
+    traded owes the other side what that costs it.
     ``welcome_credit_micro`` is what a new member gets on a chain of play money.
     """
 
@@ -71,9 +75,21 @@ class MarketConfig:
     orders_per_interval_max: _Count = BATCH_ORDERS_MAX
     members_max: _Count = 500
     power_max_w: _Count = 1_000_000
+    mechanism: Literal["uniform", "pay_as_bid", "mid_market_rate", "supply_demand_ratio", "mcafee"] = "uniform"
+    bid_share_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 500_000
     price_rule: Literal["midpoint", "reference"] = "midpoint"
     reference_price_micro_per_kwh: _Price | None = None
     ties: Literal["pro_rata", "time"] = "pro_rata"
+    continuous: bool = True
+    closing_auction: bool = True
+    session_every_s: Annotated[int, Field(ge=0, le=30 * 86_400)] = 3_600
+    session_limit_s: Annotated[int, Field(ge=1, le=60)] = 5
+    bundles_per_account_max: _Count = 50
+    legs_per_bundle_max: Annotated[int, Field(ge=1, le=1_000)] = 96
+    conditional_orders_per_account_max: _Count = 100
+    community_fee_micro_per_kwh: _Price = 0
+    community_fee_share_ppm: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    compensation: bool = True
     invite: Annotated[str, Field(min_length=8, max_length=128)] | None = field(
         default=None, repr=False, metadata=_SECRET
     )
@@ -83,11 +99,48 @@ class MarketConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LineConfig:
+    """A line of the microgrid between two nodes: ``limit_w`` in each direction, what its use costs a buyer."""
+
+    source: _Name
+    target: _Name
+    limit_w: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    fee_micro_per_kwh: _Price = 0
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceConfig:
+    """Where a member is connected, and what it makes energy from (``solar``, ``wind``, ``hydro``, ``gas``...)."""
+
+    account: _Address
+    node: _Name
+    source: Annotated[str, Field(pattern=r"^[a-z_]{0,32}$")] = ""
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """The microgrid's lines, which form a tree, and its members' places; without them all are at one node.
+
+    With lines, continuous trading stays within a node; auctions cross lines, keep their limits and pay their fees.
+    """
+
+    lines: tuple[LineConfig, ...] = ()
+    places: tuple[PlaceConfig, ...] = ()
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
 class HttpConfig:
     """Where to listen, and how much one caller may ask.
 
     ``trusted_proxies`` are addresses whose ``X-Forwarded-For`` is believed. ``allowed_origins`` are
-    further web origins that may open the stream, ``frame_ancestors`` ones that may embed the page.
+    further web origins that may open the stream, ``frame_ancestors`` ones that may embed the page. ``verifiers``
+    are the processes that check orders' signatures (``None``: by the machine's cores; 0: threads do).
     """
 
     host: Annotated[str, Field(min_length=1, max_length=253)] = "127.0.0.1"
@@ -102,6 +155,7 @@ class HttpConfig:
     streams_max: _Count = 500
     streams_per_address_max: _Count = 20
     stream_queue_max: _Count = 1_000
+    verifiers: Annotated[int, Field(ge=0, le=64)] | None = None
 
     __pydantic_config__ = _STRICT
 
@@ -133,7 +187,8 @@ class ContractsConfig:
     A seller answers for a shortfall up to ``shortfall_price_max_micro_per_kwh`` (``None``: the band's
     highest price), a buyer for unused energy down to ``under_use_price_min_micro_per_kwh`` (``None``: zero,
     within the band). ``exit_delay_s`` is how long a withdrawal without the operator waits; ``None`` is what
-    trades need to be settled. ``batch_rules`` has every batch checked against the compliance rules.
+    trades need to be settled. Fees are at most ``fee_max_micro_per_kwh`` (``None``: what the market's fees come to) and
+    go to ``fee_account``. ``batch_rules`` has every batch checked against the compliance rules.
     ``community`` gets what a settler who lied forfeits, who proves it gets ``bounty_micro``; a bond stays
     ``bond_delay_s`` after notice. The accounts are addresses, ``None`` the operator's own, which only a local
     chain takes for ``admin``, ``guardian`` and ``community``. The other delays are seconds between an act's
@@ -142,7 +197,7 @@ class ContractsConfig:
 
     shortfall_price_max_micro_per_kwh: _Price | None = None
     under_use_price_min_micro_per_kwh: _Price | None = None
-    fee_max_micro_per_kwh: _Price = 0
+    fee_max_micro_per_kwh: _Price | None = None
     fee_account: _Address | None = None
     exit_delay_s: Annotated[int, Field(ge=0, le=EXIT_DELAY_MAX_S)] | None = None
     settle_within_s: Annotated[int, Field(ge=3_600, le=366 * 86_400)] = 30 * 86_400
@@ -173,6 +228,17 @@ class Config:
     http: HttpConfig = HttpConfig()
     chain: ChainConfig = ChainConfig()
     contracts: ContractsConfig = ContractsConfig()
+    network: NetworkConfig = NetworkConfig()
+
+    @property
+    def fee_max_micro_per_kwh(self) -> int:
+        """The most that a buyer pays beyond what the seller receives: the ledger's contract takes no more.
+
+        Congestion of a limited line and McAfee's auction may leave as much as the whole price band.
+        """
+        if self.contracts.fee_max_micro_per_kwh is not None:
+            return self.contracts.fee_max_micro_per_kwh
+        return fees_need(self.market, self.network)
 
     @property
     def exit_delay_s(self) -> int:
@@ -183,6 +249,16 @@ class Config:
         return market.horizon_s + market.interval_s + market.reading_deadline_s + _SETTLING_S
 
     __pydantic_config__ = _STRICT
+
+
+def fees_need(market: MarketConfig, network: NetworkConfig) -> int:
+    """Return the most that a buyer can pay beyond what the seller receives, in 1e-6 currency per kWh."""
+    band = market.price_max_micro_per_kwh - market.price_min_micro_per_kwh
+    if market.mechanism == "mcafee" or any(line.limit_w is not None for line in network.lines):
+        return band
+    share = market.price_max_micro_per_kwh * market.community_fee_share_ppm // 1_000_000
+    fees = market.community_fee_micro_per_kwh + share + sum(line.fee_micro_per_kwh for line in network.lines)
+    return min(band, fees)
 
 
 def load(
@@ -273,6 +349,9 @@ def _sentences(error: ValidationError) -> Iterator[str]:
         if fault["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
             yield f"{key}: is not a known key"
             continue
+        if fault["type"] == "missing":
+            yield f"{key}: is missing"
+            continue
         wanted = fault["msg"].removeprefix("Input should ").removeprefix("String should ")
         shown = "" if key.endswith(("invite", "rpc_url")) else f", was {fault['input']!r:.60}"
         yield f"{key}: should {wanted}{shown}"
@@ -301,6 +380,10 @@ def _market_faults(market: MarketConfig) -> Iterator[str]:
             "market.members_max: expected at most market.orders_per_interval_max ="
             f" {market.orders_per_interval_max}, for each member has a place, was {market.members_max}"
         )
+    if market.session_every_s % market.interval_s:
+        yield f"market.session_every_s: expected a multiple of interval_s = {market.interval_s}"
+    if not (market.continuous or market.closing_auction or market.session_every_s):
+        yield "market: expected continuous trading, closing auctions or sessions; all are switched off"
     if market.price_rule == "reference" and market.reference_price_micro_per_kwh is None:
         yield "market.reference_price_micro_per_kwh: the rule 'reference' needs one"
 
@@ -328,9 +411,28 @@ def _contract_faults(config: Config) -> Iterator[str]:
             f"market.horizon_s: trades need {config.exit_delay_s} s to be settled, a withdrawal waits at most"
             f" {EXIT_DELAY_MAX_S} s for them: trade less far ahead, or set contracts.exit_delay_s"
         )
+    if market.compensation:
+        yield from _compensation_faults(market, contracts)
+    if config.fee_max_micro_per_kwh < (needed := fees_need(market, config.network)):
+        yield f"contracts.fee_max_micro_per_kwh: the market's fees need {needed}, was {config.fee_max_micro_per_kwh}"
     if contracts.settle_within_s < (least := market.interval_s + market.reading_deadline_s):
         yield f"contracts.settle_within_s: expected at least interval_s + reading_deadline_s = {least}"
     yield from (f"contracts.price_feeds: {fault}" for fault in _feed_faults(contracts.price_feeds))
+
+
+def _compensation_faults(market: MarketConfig, contracts: ContractsConfig) -> Iterator[str]:
+    """Yield where the contract would refuse what compensation comes to."""
+    most, least = contracts.shortfall_price_max_micro_per_kwh, contracts.under_use_price_min_micro_per_kwh
+    if most is not None and most < market.supplier_micro_per_kwh:
+        yield (
+            "contracts.shortfall_price_max_micro_per_kwh: with market.compensation expected at least"
+            f" market.supplier_micro_per_kwh = {market.supplier_micro_per_kwh}, was {most}"
+        )
+    if least is not None and least > market.feed_in_micro_per_kwh:
+        yield (
+            "contracts.under_use_price_min_micro_per_kwh: with market.compensation expected at most"
+            f" market.feed_in_micro_per_kwh = {market.feed_in_micro_per_kwh}, was {least}"
+        )
 
 
 def _feed_faults(feeds: tuple[str, ...]) -> Iterator[str]:
@@ -348,7 +450,11 @@ def _feed_faults(feeds: tuple[str, ...]) -> Iterator[str]:
 def _describe(section: Any, prefix: str) -> Iterator[str]:
     for entry in fields(section):
         value = getattr(section, entry.name)
-        if is_dataclass(value):
+        if isinstance(value, tuple) and value and is_dataclass(value[0]):
+            for item in value:
+                yield f"\n[[{prefix}{entry.name}]]"
+                yield from _describe(item, f"{prefix}{entry.name}.")
+        elif is_dataclass(value):
             yield f"\n[{prefix}{entry.name}]"
             yield from _describe(value, f"{prefix}{entry.name}.")
         elif value is not None:

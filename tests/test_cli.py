@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ import pytest
 
 from coordinator import __version__
 from coordinator.cli import main
+from coordinator.protocol.order_terms import Signal
+from coordinator.signalling import shown, value_of
 
 ROOT = Path(__file__).parents[1]
 CASES = ROOT / "tests" / "cases" / "clear.json"
@@ -89,13 +92,11 @@ def test_a_collection_is_cleared_whole(tmp_path: Path, capsys: pytest.CaptureFix
     assert list(json.loads(capsys.readouterr().out)) == [entry["id"] for entry in SUPPORTED]
 
 
-def test_what_is_not_supported_is_said_and_the_rest_cleared(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["clear", str(CASES)]) == 2
+def test_every_published_case_of_a_collection_is_cleared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["clear", str(CASES)]) == 0
     captured = capsys.readouterr()
-    assert len(json.loads(captured.out)) == len(SUPPORTED)
-    lines = captured.err.splitlines()
-    assert len(lines) == len(COLLECTION["cases"]) - len(SUPPORTED)
-    assert all("not supported yet" in line for line in lines)
+    assert json.loads(captured.out).keys() == {case["id"] for case in COLLECTION["cases"]}
+    assert captured.err == ""
 
 
 def test_a_case_may_come_from_standard_input(
@@ -114,7 +115,7 @@ def test_a_case_may_come_from_standard_input(
         ("[]", "case"),
         ('{"kind": "raffle"}', "kind"),
         ('{"kind": "call_auction", "rule": {}, "orders": [{"id": "a"}]}', "missing"),
-        ('{"kind": "session"}', "not supported yet"),
+        ('{"kind": "session"}', "intervals: is missing"),
     ],
     ids=["cut", "deep", "list", "kind", "order", "session"],
 )
@@ -136,6 +137,43 @@ def test_a_case_or_file_that_is_not_there(tmp_path: Path, capsys: pytest.Capture
     assert "cannot be read" in capsys.readouterr().err
     assert main(["clear", "--case", "none", str(CASES)]) == 2
     assert "no such case" in capsys.readouterr().err
+
+
+def test_a_collection_without_a_case_is_one_line_and_status_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cases.json"
+    file.write_text('{"cases": []}', encoding="utf-8")
+    for arguments in (["clear", str(file)], ["clear", "--case", "x", str(file)]):
+        assert main(arguments) == 2
+        assert capsys.readouterr() == ("", f"{file}: cases: expected at least one case, was []\n")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "nan", "inf", "1e300", "soon"])
+def test_the_solvers_limit_is_a_positive_number(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["clear", f"--limit={limit}", str(CASES)])
+    assert ended.value.code == 2
+    expected = f"argument --limit: expected a positive number of seconds up to a day, was '{limit}'"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff", "is not JSON: expected text in UTF-8"),
+        (b"[" * 100_000, "is not JSON that can be read: its lists and objects are nested too deeply"),
+        (b"9" * 5_000, "is not JSON that can be read: a number has thousands of digits"),
+    ],
+    ids=["bytes", "deep", "long"],
+)
+def test_a_file_that_python_cannot_read_is_said_in_plain_words(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "case.json"
+    file.write_bytes(content)
+    assert main(["clear", str(file)]) == 2
+    assert capsys.readouterr() == ("", f"{file}: {said}\n")
 
 
 def test_the_api_is_described(capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,3 +265,64 @@ def _is_gone(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["grid_state", "broken"], "expected normal, strained, emergency, island or a whole number, was 'broken'"),
+        (["frequency", "fast"], "value: expected a whole number, was 'fast'"),
+        (["forecast_surplus", "5"], "--interval: forecast_surplus needs its interval"),
+        (["grid_state", "normal", "--interval", "900"], "--interval: forecast_surplus needs its interval"),
+    ],
+)
+def test_a_signal_that_makes_no_sense_is_not_sent(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "operator.key").write_bytes(bytes(31) + b"\x01")
+    assert main(["signal", "--data", str(tmp_path), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_signal_needs_the_operators_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["signal", "--data", str(tmp_path), "grid_state", "normal"]) == 2
+    assert "has no operator.key: name the coordinator's --data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:{port}", "the coordinator cannot be reached"),
+        ("street", "is no address of a coordinator"),
+    ],
+)
+def test_a_signal_that_reaches_nobody_says_so_in_a_sentence(
+    url: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "operator.key"
+    key.write_bytes(bytes(31) + b"\x01")
+    key.chmod(0o600)
+    with socket.socket() as taken:  # bound and never listening: whoever calls is refused
+        taken.bind(("127.0.0.1", 0))
+        url = url.format(port=taken.getsockname()[1])
+        assert main(["signal", "--data", str(tmp_path), "--url", url, "grid_state", "strained"]) == 1
+    assert capsys.readouterr() == ("", f"{url}: {said}\n")
+
+
+@pytest.mark.parametrize(
+    ("told", "value", "word"),
+    [(Signal.GRID_STATE, 1, "strained"), (Signal.GRID_STATE, 9, "9"), (Signal.FREQUENCY, 49_950, "49950")],
+)
+def test_a_signal_is_answered_in_the_words_in_which_it_is_told(told: Signal, value: int, word: str) -> None:
+    assert shown(told, value) == word
+    assert value_of(told, word) == value
+
+
+def test_a_file_that_is_no_certificate_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file.json"
+    for text in ("[]", "7", "{}", '{"certificate": null}', '{"orders": []}'):
+        file.write_text(text, encoding="utf-8")
+        assert main(["certificate", str(file)]) == 2, text
+        assert capsys.readouterr() == ("", f"{file}: is no certificate of an auction\n")
+    file.write_text('{"version": 1}', encoding="utf-8")
+    assert main(["certificate", str(file)]) == 1

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
+from coordinator.agreement import market_rules
 from coordinator.config import Config, ConfigError, describe, load, parse
+
+FEES = {"community_fee_micro_per_kwh": 10_000, "community_fee_share_ppm": 20_000}
+LINES = [{"source": "a", "target": "b", "fee_micro_per_kwh": 5_000}, {"source": "b", "target": "c", "limit_w": 7}]
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"market": {"interval_s": 61}}, "market.interval_s: expected one of 60, 300, 900, 1800, 3600, was 61"),
@@ -43,6 +47,26 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
         {"contracts": {"under_use_price_min_micro_per_kwh": 1_000_001}},
         "contracts.under_use_price_min_micro_per_kwh: expected a price in the band from 0 to 1000000, was 1000001",
     ),
+    (
+        {"contracts": {"shortfall_price_max_micro_per_kwh": 319_999}},
+        "contracts.shortfall_price_max_micro_per_kwh: with market.compensation expected at least",
+    ),
+    (
+        {"contracts": {"under_use_price_min_micro_per_kwh": 80_001}},
+        "contracts.under_use_price_min_micro_per_kwh: with market.compensation expected at most",
+    ),
+    (
+        {"contracts": {"fee_max_micro_per_kwh": 29_999}, "market": FEES},
+        "contracts.fee_max_micro_per_kwh: the market's fees need 30000, was 29999",
+    ),
+    ({"market": {"session_every_s": 1_000}}, "market.session_every_s: expected a multiple of interval_s = 900"),
+    (
+        {"market": {"continuous": False, "closing_auction": False, "session_every_s": 0}},
+        "market: expected continuous trading, closing auctions or sessions; all are switched off",
+    ),
+    ({"market": {"mechanism": "vickrey"}}, "market.mechanism: should be 'uniform', 'pay_as_bid'"),
+    ({"network": {"lines": [{"source": "a"}]}}, "network.lines.0.target: is missing"),
+    ({"network": {"places": [{"account": "ann", "node": "a"}]}}, "network.places.0.account: should match pattern"),
     (
         {"market": {"horizon_s": 600_000}},
         "market.horizon_s: trades need 608100 s to be settled, a withdrawal waits at most 604800 s for them",
@@ -143,3 +167,40 @@ def test_it_is_shown_without_secrets_and_reads_back() -> None:
     assert "pass" not in shown
     assert "key" not in shown
     assert 'rpc_url = "https://node.example"' in shown
+
+
+@pytest.mark.parametrize(
+    ("tree", "fee_max"),
+    [
+        ({}, 0),
+        ({"market": FEES}, 30_000),
+        ({"market": FEES, "network": {"lines": LINES[:1]}}, 35_000),
+        ({"network": {"lines": LINES}}, 1_000_000),
+        ({"market": {"mechanism": "mcafee"}}, 1_000_000),
+        ({"contracts": {"fee_max_micro_per_kwh": 40_000}, "market": FEES}, 40_000),
+    ],
+)
+def test_the_contract_takes_the_fees_that_the_market_needs(tree: dict[str, Any], fee_max: int) -> None:
+    assert parse(tree).fee_max_micro_per_kwh == fee_max
+
+
+def test_lines_and_places_are_described_as_they_are_written(tmp_path: Path) -> None:
+    account = "0x" + "ab" * 20
+    place = {"account": account, "node": "feeder-1", "source": "solar"}
+    config = parse({"network": {"lines": LINES, "places": [place]}})
+    file = tmp_path / "market.toml"
+    file.write_text(describe(config), encoding="utf-8")
+    assert load(file) == config
+
+
+def test_the_markets_rules_follow_the_configuration() -> None:
+    rules = market_rules(parse({"market": FEES, "network": {"lines": LINES}}))
+    assert rules.fees.community_fee(100_000) == 12_000
+    assert rules.lines[1].limit_w == 7
+    assert rules.stages.session_every_s == 3_600
+
+
+def test_lines_in_a_circle_are_refused() -> None:
+    circle = [*LINES, {"source": "c", "target": "a"}]
+    with pytest.raises(ValueError, match="closes a circle"):
+        market_rules(parse({"network": {"lines": circle}}))

@@ -28,6 +28,8 @@ from tests.test_app import FACTOR, WELCOME_MICRO, Street, _act_on_chain, setting
 WALLET = AccountKey.from_secret(bytes([9]) * 32).address
 FAR_S = 30 * 86_400
 
+pytestmark = pytest.mark.timeout(300)
+
 
 async def funded(here: Street, side: Side = Side.BUY) -> StreetHome:
     """Let a home join, and wait for its money."""

@@ -31,6 +31,8 @@ price_min_micro_per_kwh = 0
 price_max_micro_per_kwh = 500000
 supplier_micro_per_kwh = 320000
 feed_in_micro_per_kwh = 80000
+session_every_s = {interval_s}
+community_fee_micro_per_kwh = 5000
 invite = "{invite}"
 welcome_credit_micro = {welcome_credit_micro}
 

@@ -74,16 +74,6 @@ class HassApi:
         step: dict[str, Any] = await self._post(f"/api/config/config_entries/flow/{flow_id}", answers)
         return step
 
-    async def remove_entry(self, entry_id: str) -> None:
-        """Delete a config entry."""
-        path = f"{self.url}/api/config/config_entries/entry/{entry_id}"
-        async with self.session.delete(path, headers=self._headers, timeout=_TIMEOUT) as response:
-            response.raise_for_status()
-
-    async def call_service(self, domain: str, service: str, data: Mapping[str, Any]) -> Any:
-        """Call an action."""
-        return await self._post(f"/api/services/{domain}/{service}", data)
-
     async def command(self, kind: str, **arguments: Any) -> Any:
         """Send one WebSocket command and return its result."""
         async with self.session.ws_connect(f"{self.url}/api/websocket") as socket:

@@ -22,6 +22,7 @@ import aiohttp
 
 from ..clock import Clock, SystemClock
 from ..household.agent import HouseholdAgent
+from ..household.corrections import agree
 from ..household.courier import deliver, line_up
 from ..household.guard import READINGS_APART_S, GuardRefusal
 from ..household.identity import Identity
@@ -34,15 +35,18 @@ from ..protocol.client import (
     MarketInfo,
 )
 from ..protocol.units import interval_start
+from . import battery
 from .home_store import Flow, HomeStore
 from .profiles import Sun
-from .virtual_home import Equipment, Registers, equipment
+from .virtual_home import SECONDS_PER_HOUR, Equipment, Registers, equipment
 
 CONNECTIONS_MAX = 64
 RETRY_S_MIN = 1.0
 RETRY_S_MAX = 15.0
 READING_SPREAD_S = 2.0
 ORDER_MARGIN_S = 8
+LOCAL_FIRST_EVERY = 3  # every third home would rather trade with its neighbours, and waits for the auctions
+INTERVALS_AHEAD = 3  # so that an auction over several intervals finds orders in them
 _UNAUTHORIZED = 401
 
 
@@ -74,11 +78,22 @@ class SimulatedHome:
         policy = SurplusPolicy(home.sell_price_micro_per_kwh, home.buy_price_micro_per_kwh)
         saved = world.store.state(number)
         now = world.clock.now()
+        local_first = number % LOCAL_FIRST_EVERY == 0
         if saved is None:
-            self.agent = HouseholdAgent(identity, info, policy, self._limits)
+            self.agent = HouseholdAgent(
+                identity, info, policy, self._limits, ahead=INTERVALS_AHEAD, local_first=local_first
+            )
             self.registers = Registers(now)
         else:
-            self.agent = HouseholdAgent.from_dict(saved["agent"], identity, info, policy, self._limits)
+            self.agent = HouseholdAgent.from_dict(
+                saved["agent"],
+                identity,
+                info,
+                policy,
+                self._limits,
+                ahead=INTERVALS_AHEAD,
+                local_first=local_first,
+            )
             self.registers = Registers.from_dict(saved["registers"]).resumed(now)
         self._boundary = self.registers
         self._flow: Flow | None = None
@@ -108,8 +123,16 @@ class SimulatedHome:
             self._observe(boundary)
             await self._save()
             await asyncio.sleep(world.random.uniform(reading_s, latest_s) - reading_s)
-            self.agent.plan(world.clock.now())
+            await self._until_it_works(self._trade)
             self._waiting.set()
+
+    async def _trade(self) -> None:
+        """Sign the orders that the policy wants."""
+        self.agent.plan(self._world.clock.now())
+
+    def _charging_w(self) -> int:
+        """Return what a battery has taken since the last reading; here is none."""
+        return 0
 
     async def _carry(self) -> None:
         """Deliver whenever something waits."""
@@ -120,7 +143,7 @@ class SimulatedHome:
 
     def _observe(self, at: int) -> None:
         """Read the meter at ``at`` and sign what it shows."""
-        self.registers = self.registers.advance(at, self.home, self._world.sun)
+        self.registers = self.registers.advance(at, self.home, self._world.sun, self._charging_w())
         if at % self._info.interval_s == 0:
             self._flow = Flow.between(self._boundary, self.registers)
             self._boundary = self.registers
@@ -147,19 +170,25 @@ class SimulatedHome:
                 say(f"{self.home.name}: {blocked.message}")
 
     async def _deliver(self) -> None:
-        """Send what waits; open a new session when the old one has ended."""
+        """Send what waits."""
         now = self._world.clock.now()
+        blocked = await self._in_session(lambda: deliver(self.agent, self._client, self._save, now))
+        if blocked is not None:
+            say(f"{self.home.name}: {blocked.message}")
+        for judgement in await self._in_session(lambda: agree(self.agent.identity, self._info, self._client)):
+            say(f"{self.home.name}: correction {judgement.reason.text}")
+
+    async def _in_session[R](self, call: Callable[[], Awaitable[R]]) -> R:
+        """Call, and once more in a new session when the old one has ended."""
         try:
-            blocked = await deliver(self.agent, self._client, self._save, now)
+            return await call()
         except CoordinatorRefused as refusal:
             if refusal.status != _UNAUTHORIZED:
                 raise
-            identity = self.agent.identity
-            request = identity.session(self._info.market, now)
-            await self._client.open_session(request, identity.account_key, self._info.domain)
-            blocked = await deliver(self.agent, self._client, self._save, now)
-        if blocked is not None:
-            say(f"{self.home.name}: {blocked.message}")
+        identity = self.agent.identity
+        request = identity.session(self._info.market, self._world.clock.now())
+        await self._client.open_session(request, identity.account_key, self._info.domain)
+        return await call()
 
     async def _save(self) -> None:
         """Keep the home's state, and its energy of an interval once; nothing to do when it is kept."""
@@ -184,6 +213,34 @@ class SimulatedHome:
                 wished_s = RETRY_S_MAX
             pause_s = min(pause_s * 2, RETRY_S_MAX)
             await asyncio.sleep(max(wished_s, self._world.random.uniform(pause_s / 2, pause_s)))
+
+
+class BatteryHome(SimulatedHome):
+    """A battery that buys in one interval and sells in the next, both or neither; its spread clears in a session.
+
+    What it trades it does: the trades of its legs, as the coordinator keeps them, are its schedule.
+    """
+
+    def __init__(self, world: World, number: int, identity: Identity, home: Equipment, info: MarketInfo) -> None:
+        """Begin with an empty schedule; the coordinator knows what was traded before."""
+        super().__init__(world, number, identity, home, info)
+        self._schedule: dict[int, int] = {}
+
+    async def _trade(self) -> None:
+        """Read off what is traded, and offer the next spread when no leg waits."""
+        legs = await self._in_session(lambda: self._client.orders(self.agent.identity.account))
+        self._schedule = battery.schedule(legs)
+        now = self._world.clock.now()
+        if battery.is_waiting(legs):
+            return
+        charge_at = interval_start(now, self._info.interval_s) + 2 * self._info.interval_s
+        await self._client.place_bundles(*battery.spread(self.agent.identity, self._info, self.home, charge_at))
+
+    def _charging_w(self) -> int:
+        """Return the power of the interval that began at or after the last reading."""
+        interval_s = self._info.interval_s
+        traded_wh = self._schedule.get(interval_start(self.registers.at, interval_s), 0)
+        return traded_wh * SECONDS_PER_HOUR // interval_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +307,12 @@ def _homes(world: World, count: int, info: MarketInfo) -> list[SimulatedHome]:
         "supplier_micro_per_kwh": info.supplier_micro_per_kwh,
         "feed_in_micro_per_kwh": info.feed_in_micro_per_kwh,
     }
-    return [
-        SimulatedHome(world, number, identity, equipment(number, **tariffs), info)
-        for number, identity in enumerate(world.store.identities(count))
-    ]
+    homes: list[SimulatedHome] = []
+    for number, identity in enumerate(world.store.identities(count)):
+        home = equipment(number, **tariffs)
+        kind = BatteryHome if home.storage_w else SimulatedHome
+        homes.append(kind(world, number, identity, home, info))
+    return homes
 
 
 async def _market(client: CoordinatorClient) -> MarketInfo:

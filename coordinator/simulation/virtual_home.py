@@ -17,11 +17,12 @@ INVERTER_MARGIN_W = 1_000
 _PEAK_W = {"H0-A": 5_000, "H0-B": 6_000, "H0-C": 5_000, "H0-G": 8_000, "H0-L": 7_000}
 _SOLAR_PLACES = {1: 3_600, 4: 2_400, 7: 4_400, 10: 3_200, 13: 2_000, 16: 4_800, 18: 2_400}
 _VEHICLE_PLACES = (2, 9, 15)
+_STORAGE_PLACES = {5: (3_000, 6_000)}  # Wh and W of a neighbourhood battery
 
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What is behind one meter. ``solar_w`` and ``vehicle_w`` are 0 where there is none."""
+    """What is behind one meter. ``solar_w``, ``vehicle_w`` and ``storage_w`` are 0 where there is none."""
 
     name: str
     load: Profile
@@ -32,6 +33,8 @@ class Equipment:
     vehicle_w: int
     sell_price_micro_per_kwh: int
     buy_price_micro_per_kwh: int
+    storage_wh: int = 0
+    storage_w: int = 0
 
     @property
     def import_limit_w(self) -> int:
@@ -41,7 +44,7 @@ class Equipment:
     @property
     def export_limit_w(self) -> int:
         """The most that the inverter can give; the contract wants a limit for homes without one."""
-        return self.solar_w + INVERTER_MARGIN_W
+        return self.solar_w + self.storage_w + INVERTER_MARGIN_W
 
     def power(self, quarter: int) -> tuple[int, int]:
         """Return what the home uses and what its plant gives in the quarter-hour, in W."""
@@ -53,23 +56,27 @@ class Equipment:
 def equipment(index: int, *, supplier_micro_per_kwh: int, feed_in_micro_per_kwh: int) -> Equipment:
     """Return the home number ``index`` (from 0): always the same home for the same number.
 
-    Of every twenty homes seven have solar plants and three charge a car; all have different days.
+    Of every twenty homes seven have solar plants, three charge a car and one is the neighbourhood's battery without
+    a household; all have different days.
     Sellers ask for 10 to 45 % of the spread between the tariffs, buyers offer 55 to 90 %.
     """
     place, street = index % 20, index // 20
     load = household_profiles()[(index + street) % len(household_profiles())]
     spread = supplier_micro_per_kwh - feed_in_micro_per_kwh
     step = index * 7 % 36
+    storage_wh, storage_w = _STORAGE_PLACES.get(place, (0, 0))
     return Equipment(
-        name=f"Home {index + 1:02d}",
+        name=f"{'Battery' if storage_w else 'Home'} {index + 1:02d}",
         load=load,
-        load_w=_PEAK_W[load.name.partition("/")[0]],
+        load_w=0 if storage_w else _PEAK_W[load.name.partition("/")[0]],
         solar=solar_profiles()[index % len(solar_profiles())],
         solar_w=_SOLAR_PLACES.get(place, 0),
         vehicle=vehicle_profiles()[index % len(vehicle_profiles())],
         vehicle_w=VEHICLE_CHARGER_W if place in _VEHICLE_PLACES else 0,
         sell_price_micro_per_kwh=feed_in_micro_per_kwh + spread * (10 + step) // 100,
         buy_price_micro_per_kwh=supplier_micro_per_kwh - spread * (10 + step) // 100,
+        storage_wh=storage_wh,
+        storage_w=storage_w,
     )
 
 
@@ -97,12 +104,16 @@ class Registers:
         """The export register as the meter shows it."""
         return self.exported_ws // SECONDS_PER_HOUR
 
-    def advance(self, to: int, home: Equipment, sun: Sun) -> Registers:
-        """Integrate the home's powers up to the second ``to``, quarter by quarter, exactly."""
+    def advance(self, to: int, home: Equipment, sun: Sun, charging_w: int = 0) -> Registers:
+        """Integrate the home's powers up to the second ``to``, quarter by quarter, exactly.
+
+        A battery takes ``charging_w`` all the while, or gives it where it is negative.
+        """
         now = self
         while now.at < to:
             until = min(to, sun.quarter_end(now.at))
-            now = now.add(until, *home.power(sun.quarter(now.at)))
+            used_w, generated_w = home.power(sun.quarter(now.at))
+            now = now.add(until, used_w + max(0, charging_w), generated_w + max(0, -charging_w))
         return now
 
     def add(self, until: int, used_w: int, generated_w: int) -> Registers:

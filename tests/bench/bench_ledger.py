@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from itertools import batched
 from pathlib import Path
 
 from coordinator.ledger import Committed, StoredReading
@@ -44,12 +45,14 @@ async def measure(folder: Path, orders: int) -> None:
         for callers in (1, 20, 200, 1000):
             commands = make_orders(homes, orders if callers > 1 else orders // 20)
             await timed(f"orders, {callers} callers", commands, callers, lambda c: place(world, c))
+        await timed_many(world, make_orders(homes, orders))
         for callers in (1, 100, 1000):
             rounds = 1 if callers == 1 else max(1, orders // HOMES // 2)
             await timed_readings(world, homes, callers, rounds)
         print(f"groups {world.ledger.counters.groups}, commands {world.ledger.counters.commands}")
     path = folder / "ledger.sqlite"
     print(f"file {path.stat().st_size / 1e6:.0f} MB")
+    await measure_starts(folder)
     works: list[tuple[str, Callable[[], int]]] = [
         ("replay", lambda: replay(path).sequence),
         ("verify", lambda: verify(path).commands),
@@ -58,6 +61,17 @@ async def measure(folder: Path, orders: int) -> None:
         begun = time.perf_counter()
         count = work()
         print(f"{name}: {count / (time.perf_counter() - begun):,.0f} commands/s")
+
+
+async def measure_starts(folder: Path) -> None:
+    """Start from the log alone, make a snapshot, and start from that."""
+    for name in ("the log", "a snapshot"):
+        begun = time.perf_counter()
+        async with open_ledger(folder).ledger as ledger:
+            print(f"start from {name}: {time.perf_counter() - begun:.2f} s, {ledger.sequence:,} commands")
+            begun = time.perf_counter()
+            await ledger.snapshot()
+            print(f"a snapshot, made by a process of its own: {time.perf_counter() - begun:.1f} s")
 
 
 def make_orders(homes: Sequence[Home], count: int) -> list[PlaceOrder]:
@@ -91,6 +105,17 @@ async def timed[T](name: str, items: Sequence[T], callers: int, work: Callable[[
     cpu_us = (time.process_time() - begun_cpu) / len(items) * 1e6
     half, most = (statistics.quantiles(latencies, n=100)[place] * 1000 for place in (49, 98))
     print(f"{name}: {rate:,.0f}/s, answer in {half:.1f} ms, 99% {most:.1f} ms, processor {cpu_us:.0f} us each")
+
+
+async def timed_many(world: World, commands: Sequence[PlaceOrder]) -> None:
+    """Hand the commands over in thousands, as batches come."""
+    begun, begun_cpu = time.perf_counter(), time.process_time()
+    for part in batched(commands, 1_000, strict=False):
+        results = await world.ledger.submit_many(part)
+        assert all(isinstance(result, Committed) for result in results)
+    rate = len(commands) / (time.perf_counter() - begun)
+    cpu_us = (time.process_time() - begun_cpu) / len(commands) * 1e6
+    print(f"orders, in thousands: {rate:,.0f}/s, processor {cpu_us:.0f} us each")
 
 
 async def timed_readings(world: World, homes: Sequence[Home], callers: int, rounds: int) -> None:

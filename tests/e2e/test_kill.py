@@ -1,4 +1,8 @@
-"""kill -9 of the whole coordinator, many times, while homes trade: nothing acknowledged is lost or doubled."""
+"""kill -9 of the whole coordinator, many times, while homes trade: nothing acknowledged is lost or doubled.
+
+In the traffic are single orders, replaced and conditional ones, and a battery's bundles, which trade in sessions. What
+the disk holds after a kill is verified each time before the coordinator starts again.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +26,34 @@ import aiohttp
 import pytest
 
 from coordinator.chain.abi import contract
-from coordinator.chain.contracts import read_balances
+from coordinator.chain.contracts import hexed, read_balances
 from coordinator.chain.deployment import Deployment, load_deployment
 from coordinator.chain.ports import Balance
 from coordinator.chain.rpc import Rpc
 from coordinator.cli import main
-from coordinator.ledger.replay import entries
-from coordinator.market.events import OrderPlaced, Traded
+from coordinator.ledger.replay import entries, replay
+from coordinator.ledger.snapshots import rebuild
+from coordinator.ledger.verify import verify
+from coordinator.market.events import (
+    BundlesPlaced,
+    CloseReason,
+    Event,
+    OrderClosed,
+    OrderPlaced,
+    OrderTriggered,
+    SessionCleared,
+    Stage,
+    Traded,
+)
+from coordinator.market.state import state_hash
 from coordinator.protocol.client import CoordinatorClient
 from coordinator.protocol.messages import Side
 from tests.e2e.fast_clock import FastClock
-from tests.e2e.street import INVITE, StreetHome
+from tests.e2e.street import INVITE, BatteryHome, StreetHome
 
 ROOT = Path(__file__).parents[2]
 KILLS = 22
+LIMIT_S = 60
 CHAIN_KILLS = range(3, KILLS, 5)  # then the chain's node is killed too, and comes back some blocks younger
 WELCOME_MICRO = 500_000_000
 FACTOR = 15  # an interval of 60 s takes 4 s
@@ -48,6 +66,8 @@ interval_s = 60
 gate_s = 10
 horizon_s = 600
 reading_deadline_s = 600
+session_every_s = 60
+community_fee_micro_per_kwh = 5000
 welcome_credit_micro = {welcome}
 orders_per_account_interval_max = 1000
 members_max = 20
@@ -65,6 +85,7 @@ class Victim:
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     confirmed: set[int] = field(default_factory=set)
+    state: tuple[int, bytes] = (0, b"")
 
     @property
     def url(self) -> str:
@@ -100,7 +121,20 @@ class Victim:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(LIMIT_S)
+
+    def check_the_disk(self) -> None:
+        """Decide all of the log again; the state is the same from a snapshot on, and nothing of it is lost."""
+        file = self.data / "ledger.sqlite"
+        report, (sequence, before) = verify(file), self.state
+        assert report.findings == []
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            rebuilt = rebuild(connection)
+        replayed = replay(file)
+        assert rebuilt.head.sequence == replayed.sequence == report.sequence >= sequence
+        assert state_hash(rebuilt.state) == replayed.state_hash == report.state_hash
+        assert not sequence or replay(file, sequence).state_hash == before
+        self.state = report.sequence, report.state_hash
 
     def last_words(self) -> str:
         return (self.folder / f"log-{self.starts}").read_text(encoding="utf-8")[-2_000:]
@@ -121,11 +155,13 @@ async def victim(tmp_path: Path) -> AsyncIterator[Victim]:
             victim.process.wait()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_nothing_acknowledged_is_lost_or_doubled(victim: Victim) -> None:
     chance = random.Random(20_261_122)  # the kills' times differ from machine to machine all the same
     async with aiohttp.ClientSession() as session:
-        homes = [_home(session, victim, side, chance) for side in (Side.SELL, Side.SELL, Side.BUY, Side.BUY)]
+        sides = (Side.SELL, Side.SELL, Side.BUY, Side.BUY)
+        homes = [_home(StreetHome, session, victim, side, chance) for side in sides]
+        homes.append(_home(BatteryHome, session, victim, Side.BUY, chance))
         await asyncio.gather(*(home.enter() for home in homes))
         async with _living(homes):
             await _kill_many_times(victim, homes, chance)
@@ -139,9 +175,11 @@ async def test_nothing_acknowledged_is_lost_or_doubled(victim: Victim) -> None:
     assert main(["verify", "--data", str(victim.data)]) == 0
 
 
-def _home(session: aiohttp.ClientSession, victim: Victim, side: Side, chance: random.Random) -> StreetHome:
+def _home(
+    kind: type[StreetHome], session: aiohttp.ClientSession, victim: Victim, side: Side, chance: random.Random
+) -> StreetHome:
     client = CoordinatorClient(session, victim.url, timeout_s=3)
-    return StreetHome(side, client, victim.clock, random.Random(chance.random()))
+    return kind(side, client, victim.clock, random.Random(chance.random()), is_restless=True)
 
 
 @asynccontextmanager
@@ -158,7 +196,7 @@ async def _kill_many_times(victim: Victim, homes: list[StreetHome], chance: rand
     for number in range(KILLS):
         if number % 6 != 5:  # every sixth kill comes while it starts
             seen = _acknowledged(homes)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(LIMIT_S):
                 while _acknowledged(homes) == seen:  # noqa: ASYNC110 - many places acknowledge
                     await asyncio.sleep(0.02)
         await asyncio.sleep(chance.uniform(0.0, 3.0))
@@ -166,6 +204,7 @@ async def _kill_many_times(victim: Victim, homes: list[StreetHome], chance: rand
         victim.kill()
         if number in CHAIN_KILLS:
             victim.kill_chain()
+        await asyncio.to_thread(victim.check_the_disk)
         victim.start()
 
 
@@ -191,7 +230,7 @@ async def _intervals(victim: Victim) -> list[dict[str, Any]]:
 
 
 async def _until_all_is_settled(session: aiohttp.ClientSession, victim: Victim) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(3 * LIMIT_S):
         while True:
             intervals = await _intervals(victim)
             if intervals and all(interval["stage"] in {"confirmed", "idle"} for interval in intervals):
@@ -229,9 +268,13 @@ async def _check_the_chain(homes: list[StreetHome], victim: Victim) -> None:
         block = await rpc.call("eth_getBlockByNumber", "latest", False)
         balances = await read_balances(rpc, deployment.addresses, [*listed], block["hash"])
         settled = await _settled_on_chain(rpc, deployment)
+        call = {"to": deployment.addresses.ledger, "data": hexed(contract("EnergyLedger").encode("feesMicro"))}
+        fees_micro = int(await rpc.call("eth_call", call, "latest"), 16)
     shown = {name: Balance(account["money_micro"], account["energy_wh"]) for name, account in listed.items()}
     assert balances == shown
-    assert sum(balance.money_micro for balance in balances.values()) == len(homes) * WELCOME_MICRO
+    held_micro = sum(balance.money_micro for balance in balances.values()) + fees_micro
+    assert held_micro == len(homes) * WELCOME_MICRO
+    assert fees_micro > 0
     batches = [interval["delivery_start"] for interval in await _intervals(victim) if interval["transaction"]]
     assert sorted(settled) == sorted(batches)
 
@@ -263,3 +306,20 @@ def _check_the_log(homes: list[StreetHome], file: Path) -> None:
         for reading, receipt in home.receipts
     }
     assert {*readings} == acknowledged
+    _check_the_market(homes, events)
+
+
+def _check_the_market(homes: list[StreetHome], events: list[Event]) -> None:
+    """Bundles and replacements that were acknowledged happened once; all kinds of trading were in the traffic."""
+    placed = Counter("0x" + b.struct_hash().hex() for e in events if isinstance(e, BundlesPlaced) for b in e.bundles)
+    assert placed == Counter(name for home in homes for name in home.bundles)
+    closed = {"0x" + e.digest.hex() for e in events if isinstance(e, OrderClosed) and e.reason is CloseReason.REPLACED}
+    assert closed == {name for home in homes for name in home.replaced}
+    fired = Counter(event.digest for event in events if isinstance(event, OrderTriggered))
+    assert set(fired.values()) == {1}
+    sessions = Counter(event.session_at for event in events if isinstance(event, SessionCleared))
+    assert set(sessions.values()) == {1}
+    assert any(event.accepted for event in events if isinstance(event, SessionCleared))
+    assert placed
+    assert closed
+    assert {event.stage for event in events if isinstance(event, Traded)} >= {Stage.CONTINUOUS, Stage.SESSION}

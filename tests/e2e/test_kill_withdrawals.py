@@ -20,7 +20,7 @@ from coordinator.protocol.client import CoordinatorClient
 from coordinator.protocol.keys import AccountKey
 from coordinator.protocol.messages import Side
 from tests.e2e.street import StreetHome, insist
-from tests.e2e.test_kill import WELCOME_MICRO, Victim, victim
+from tests.e2e.test_kill import LIMIT_S, WELCOME_MICRO, Victim, victim
 
 __all__ = ["victim"]
 
@@ -30,7 +30,7 @@ CHAIN_KILLS = (2, 6)
 FAR_S = 30 * 86_400
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_every_accepted_withdrawal_leaves_once(victim: Victim) -> None:
     chance = random.Random(20_261_122)
     async with aiohttp.ClientSession() as session:
@@ -72,7 +72,7 @@ async def _withdraw(home: StreetHome, money_micro: int, nonce: int) -> dict[str,
 
 async def _account(home: StreetHome, **values: int) -> dict[str, Any]:
     """Wait until the account shows these values."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT_S):
         while True:
             shown = await insist(lambda: home.client.account(home.account.address))
             if all(shown[name] == value for name, value in values.items()):
