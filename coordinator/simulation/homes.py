@@ -45,8 +45,8 @@ RETRY_S_MIN = 1.0
 RETRY_S_MAX = 15.0
 READING_SPREAD_S = 2.0
 ORDER_MARGIN_S = 8
-LOCAL_FIRST_EVERY = 3  # every third home would rather trade with its neighbours, and waits for the auctions
-INTERVALS_AHEAD = 3  # so that an auction over several intervals finds orders in them
+LOCAL_FIRST_EVERY = 4  # every fourth home would rather trade with its neighbours, and waits for the auctions
+LOCAL_FIRST_AHEAD = 3  # so that an auction over several intervals finds orders in them
 _UNAUTHORIZED = 401
 
 
@@ -79,10 +79,9 @@ class SimulatedHome:
         saved = world.store.state(number)
         now = world.clock.now()
         local_first = number % LOCAL_FIRST_EVERY == 0
+        ahead = LOCAL_FIRST_AHEAD if local_first else 1
         if saved is None:
-            self.agent = HouseholdAgent(
-                identity, info, policy, self._limits, ahead=INTERVALS_AHEAD, local_first=local_first
-            )
+            self.agent = HouseholdAgent(identity, info, policy, self._limits, ahead=ahead, local_first=local_first)
             self.registers = Registers(now)
         else:
             self.agent = HouseholdAgent.from_dict(
@@ -91,7 +90,7 @@ class SimulatedHome:
                 info,
                 policy,
                 self._limits,
-                ahead=INTERVALS_AHEAD,
+                ahead=ahead,
                 local_first=local_first,
             )
             self.registers = Registers.from_dict(saved["registers"]).resumed(now)
