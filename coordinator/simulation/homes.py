@@ -21,12 +21,12 @@ from pathlib import Path
 import aiohttp
 
 from ..clock import Clock, SystemClock
-from ..household.agent import HouseholdAgent
+from ..household.agent import HouseholdAgent, OrderStatus
 from ..household.corrections import agree
 from ..household.courier import deliver, line_up
 from ..household.guard import READINGS_APART_S, GuardRefusal
 from ..household.identity import Identity
-from ..household.policy import SurplusPolicy
+from ..household.policies import SurplusPolicy
 from ..household.terms import HomeLimits
 from ..protocol.client import (
     CoordinatorClient,
@@ -129,6 +129,14 @@ class SimulatedHome:
         """Sign the orders that the policy wants."""
         self.agent.plan(self._world.clock.now())
 
+    async def _plan_anew(self) -> None:
+        """Ask how much of the cancelled orders had traded, and sign what is to stand in their place."""
+        account = self.agent.identity.account
+        orders = await self._in_session(lambda: self._client.orders(account))
+        self.agent.heard(map(OrderStatus.from_wire, orders))
+        if self.agent.plan(self._world.clock.now()):
+            self._waiting.set()
+
     def _charging_w(self) -> int:
         """Return what a battery has taken since the last reading; here is none."""
         return 0
@@ -139,6 +147,8 @@ class SimulatedHome:
             await self._waiting.wait()
             self._waiting.clear()
             await self._until_it_works(self._deliver)
+            if self.agent.awaits_word:
+                await self._until_it_works(self._plan_anew)
 
     def _observe(self, at: int) -> None:
         """Read the meter at ``at`` and sign what it shows."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from coordinator.edge.signed import compact_for
 from coordinator.household.agent import HouseholdAgent
 from coordinator.household.identity import Identity
-from coordinator.household.policy import SurplusPolicy
+from coordinator.household.policies import SurplusPolicy
 from coordinator.household.terms import HomeLimits
 from coordinator.ledger import Committed, Ledger, StoredReading
 from coordinator.market.commands import AdmitMember, CreditFunds, PlaceOrder, RegisterMeter

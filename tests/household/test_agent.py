@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from coordinator.household.agent import HouseholdAgent
+from coordinator.household.forecast import PERSISTENCE_INTERVALS, Forecast
 from coordinator.household.guard import GuardRefusal, Register, Sample
 from coordinator.household.outbox import ORDERS_MAX, READINGS_MAX, Kind, Outgoing
-from coordinator.household.policy import SurplusPolicy
+from coordinator.household.outlook import Outlook
+from coordinator.household.policies import SurplusPolicy
+from coordinator.household.policy import Bounds
 from coordinator.household.reason import Refusal
-from coordinator.protocol.keys import verify_account, verify_meter
+from coordinator.protocol.keys import MeterKey, verify_account, verify_meter
 from coordinator.protocol.messages import ZERO_HASH, Cancel, Order, Reading, Side
 
 from .world import DOMAIN, IDENTITY, INFO, INTERVAL_S, LIMITS, POLICY, START, new_agent
@@ -88,9 +92,10 @@ def test_orders_are_placed_once_with_signature_and_reason() -> None:
     assert order.limit_price_micro_per_kwh == 160_000
     assert item.expires_at == START + 120 - INFO.gate_s
     assert item.reason is not None
-    assert item.reason.rule == "sell_at_fixed_price"
+    assert item.reason.rule == "sell_surplus"
     assert verify_account(order.digest(DOMAIN), item.signature, IDENTITY.account_key.public_key)
-    assert agent.to_dict()["taken"] == [[START + 120, "sell", "0x" + order.digest(DOMAIN).hex()]]
+    (standing,) = agent.orders
+    assert (standing.digest, standing.planned, standing.reason) == (order.digest(DOMAIN), True, item.reason)
     assert agent.plan(START + 60) == []
     assert restored(agent).plan(START + 61) == []
     assert [planned.decision.order is not None for planned in agent.decisions] == [True]
@@ -241,9 +246,161 @@ def test_the_state_is_json_without_keys_and_comes_back_whole() -> None:
 
 def test_a_state_of_another_version_or_shape_is_refused() -> None:
     good = new_agent().to_dict()
-    for bad in ({**good, "state_version": 2}, {**good, "meter": None}, {**good, "outbox": [{"key": "x"}]}):
+    for bad in (
+        {**good, "state_version": 3},
+        {**good, "state_version": 0},
+        {**good, "meter": None},
+        {**good, "outbox": [{"key": "x"}]},
+        {**good, "orders": [{"side": "sell"}]},
+        {**good, "held": ["now"]},
+    ):
         with pytest.raises(ValueError, match=r".+"):
             HouseholdAgent.from_dict(bad, IDENTITY, INFO, POLICY, LIMITS)
+
+
+def test_a_state_of_the_first_version_goes_on() -> None:
+    agent = metered((1_000, 0), (1_000, 40))
+    (item,) = agent.plan(START + 60)
+    state = agent.to_dict()
+    for new in ("orders", "held", "shadow", "away", "opted_out", "device_id"):
+        del state[new]
+    state |= {"state_version": 1, "taken": [[START + 120, "sell", item.key.removeprefix("order:")]]}
+    again = HouseholdAgent.from_dict(json.loads(json.dumps(state)), IDENTITY, INFO, POLICY, LIMITS)
+    assert again.plan(START + 61) == [], "its order stands"
+    assert (again.trading, again.shadow, again.away, again.opted_out, again.held) == (
+        True,
+        False,
+        False,
+        False,
+        frozenset(),
+    )
+    assert again.meter == agent.meter
+
+
+def test_another_meter_key_begins_a_new_chain_and_drops_what_waits_of_the_old_one() -> None:
+    agent = metered((1_000, 0), (1_020, 0))
+    agent.place(START + 60, START + 120, Side.BUY, 5, 100_000)
+    other = replace(IDENTITY, meter_key=MeterKey.from_secret(bytes([3] * 32)))
+    again = HouseholdAgent.from_dict(agent.to_dict(), other, INFO, POLICY, LIMITS)
+    assert again.outbox.readings() == []
+    assert len(again.outbox.orders()) == 1
+    first = reading_of(again.observe_boundary(START + 120, 5, 0))
+    assert (first.sequence, first.previous, first.device_id) == (1, ZERO_HASH, other.device_id)
+
+
+@pytest.mark.parametrize("name", ["trading", "shadow", "away", "opted_out"])
+def test_a_switch_is_saved_and_changed_once(name: str) -> None:
+    agent = new_agent()
+    before, wanted = agent.version, name != "trading"
+
+    def switch(on: bool) -> None:
+        match name:
+            case "trading":
+                agent.set_trading(START, on)
+            case "shadow":
+                agent.set_shadow(START, on)
+            case "away":
+                agent.set_away(on)
+            case _:
+                agent.set_opted_out(on)
+
+    switch(wanted)
+    assert agent.version > before
+    assert getattr(restored(agent), name) is wanted
+    after = agent.version
+    switch(wanted)
+    assert agent.version == after
+    switch(not wanted)
+    assert agent.version > after
+    assert getattr(restored(agent), name) is not wanted
+
+
+def test_a_held_interval_is_saved_and_forgotten_when_it_is_past() -> None:
+    agent = metered((1_000, 0), (1_020, 0))
+    agent.set_held(START + 60, START + 120, True)
+    agent.set_held(START + 60, START - 60, True)
+    assert restored(agent).held == {START + 120}
+    assert agent.plan(START + 60) == []
+    assert agent.plan_for()[START + 120].decision.reason.rule == "held"
+    agent.set_held(START + 60, START + 120, False)
+    assert len(agent.plan(START + 60)) == 1
+    agent.set_held(START + 60, START + 120, True)
+    agent.plan(START + 180)
+    assert agent.held == set()
+
+
+def test_what_is_planned_is_kept_by_interval_until_it_is_past() -> None:
+    agent = metered((1_000, 0), (1_020, 0))
+    agent.ahead = 3
+    items = agent.plan(START + 60)
+    planned = agent.plan_for()
+    assert [*planned] == [START + 120, START + 180, START + 240]
+    assert ["order:0x" + one.order.hex() for one in planned.values() if one.order] == [item.key for item in items]
+    assert {(one.at, one.shadow) for one in planned.values()} == {(START + 60, False)}
+    agent.plan(START + 180)
+    assert [*agent.plan_for()] == [START + 180, START + 240, START + 300, START + 360]
+    agent.set_trading(START + 181, False)
+    agent.plan(START + 181)
+    assert agent.plan_for() == {}
+
+
+def test_after_a_restart_the_plan_still_says_why() -> None:
+    agent = metered((1_000, 0), (1_020, 0))
+    (item,) = agent.plan(START + 60)
+    again = restored(agent)
+    again.plan(START + 61)
+    planned = again.plan_for()[START + 120]
+    assert planned.decision.reason == item.reason
+    assert planned.order == order_of(item).digest(DOMAIN)
+
+
+def test_in_shadow_everything_is_thought_through_and_nothing_signed() -> None:
+    agent = metered((1_000, 0), (1_020, 0))
+    (cancel,) = agent.set_shadow(START + 60, True)
+    assert isinstance(cancel.message, Cancel)
+    assert agent.plan(START + 60) == []
+    planned = agent.plan_for()[START + 120]
+    assert planned.shadow
+    assert planned.order is None
+    assert planned.decision.order is not None
+    assert [waiting.kind for waiting in agent.outbox.orders()] == [Kind.CANCEL]
+    assert [*agent.orders] == []
+    assert agent.set_shadow(START + 61, False) == []
+    assert len(agent.plan(START + 61)) == 1
+
+
+def test_forecasts_of_the_outlook_count_and_the_last_interval_where_there_is_none() -> None:
+    agent = metered((1_000, 0), (1_020, 0))
+    agent.ahead = 2
+    outlook = Outlook(forecasts={START + 120: Forecast(-500, "sunny", low_wh=-700, high_wh=-300)})
+    first, second = map(order_of, agent.plan(START + 60, outlook))
+    assert (first.side, first.energy_wh) == (Side.SELL, 166)
+    assert (second.side, second.energy_wh) == (Side.BUY, 20)
+
+
+def test_the_last_interval_says_nothing_of_far_ones() -> None:
+    agent = metered((1_000, 0), (1_000, 40))
+    agent.ahead = PERSISTENCE_INTERVALS + 2
+    assert len(agent.plan(START + 60)) == PERSISTENCE_INTERVALS
+    far = list(agent.plan_for().values())[PERSISTENCE_INTERVALS:]
+    assert [planned.decision.reason.rule for planned in far] == ["no_forecast"] * 2
+
+
+def test_away_nothing_is_bought_and_only_sold_what_the_meter_shows() -> None:
+    sunny = {start: Forecast(-500, "as on other days") for start in (START + 120, START + 180)}
+    buying = metered((1_000, 0), (1_020, 0))
+    buying.set_away(True)
+    assert buying.plan(START + 60, Outlook(forecasts=sunny)) == []
+    assert buying.plan_for()[START + 120].decision.reason.rule == "away"
+    selling = metered((1_000, 0), (1_000, 30))
+    selling.set_away(True)
+    assert order_of(selling.plan(START + 60, Outlook(forecasts=sunny))[0]).energy_wh == 30
+
+
+def test_bounds_hold_for_the_next_plan() -> None:
+    agent = metered((1_000, 0), (1_000, 40))
+    agent.bounds = Bounds(floor_micro_per_kwh=200_000)
+    assert order_of(agent.plan(START + 60)[0]).limit_price_micro_per_kwh == 200_000
 
 
 def test_a_replaced_meter_goes_on_where_the_old_one_stopped() -> None:

@@ -107,6 +107,70 @@ def test_a_correction_without_a_receipt_is_not_signed(asked: Asked) -> None:
     assert (judgement.signature, judgement.reason.rule) == (None, "correction_refused")
 
 
+def changed(receipt: dict[str, Any], what: str) -> dict[str, Any]:
+    """Return the receipt as an operator might like it."""
+    body = {**receipt["body"]}
+    match what:
+        case "trade left out":
+            body["trades"] = body["trades"][1:]
+        case "price":
+            body["trades"] = [{**trade, "price_micro_per_kwh": 1} for trade in body["trades"]]
+        case "tariff":
+            body["counterfactual"] = {**body["counterfactual"], "supplier_micro_per_kwh": 9_000_000}
+        case "compensation":
+            body["compensation"] = not body["compensation"]
+        case "energy":
+            body["verified"] = {**body["verified"], "production_wh": 0}
+        case "estimate":
+            body["verified"] = {**body["verified"], "estimated": True}
+        case "readings left out":
+            body["meters"] = []
+        case "readings further apart":
+            reading = body["meters"][0]["opening"]["reading"]
+            opening = {"reading": {**reading, "timestamp": reading["timestamp"] - 60}}
+            body["meters"] = [{**body["meters"][0], "opening": opening}]
+    return {**receipt, "body": body}
+
+
+@pytest.mark.parametrize(
+    ("what", "finding"),
+    [
+        ("trade left out", "it is about other trades"),
+        ("price", "it is about other trades"),
+        ("tariff", "it has other tariffs"),
+        ("compensation", "it has other tariffs"),
+        ("energy", "what the meter measured at both boundaries cannot have changed"),
+        ("estimate", "what the meter measured at both boundaries cannot have changed"),
+    ],
+)
+def test_a_correction_changes_nothing_that_was_agreed_or_measured(asked: Asked, what: str, finding: str) -> None:
+    judgement = asked.judged(receipt=changed(asked.receipt, what))
+    assert judgement.signature is None
+    assert finding in judgement.reason.text
+
+
+@pytest.mark.parametrize("what", ["readings left out", "readings further apart"])
+def test_a_correction_of_an_estimate_rests_on_as_many_readings(asked: Asked, what: str) -> None:
+    judgement = asked.judged(before=changed(asked.before, "estimate"), receipt=changed(asked.receipt, what))
+    assert judgement.signature is None
+    assert "it leaves out readings that the receipt in force rests on" in judgement.reason.text
+    fair = asked.judged(before=changed(asked.before, "estimate"))
+    assert "leaves out readings" not in fair.reason.text
+
+
+def test_an_estimate_does_not_change_without_another_reading(asked: Asked) -> None:
+    before = changed(asked.before, "estimate")
+    judgement = asked.judged(before=before, receipt=changed(changed(asked.before, "energy"), "estimate"))
+    assert "it estimates otherwise from the same readings" in judgement.reason.text
+
+
+def test_a_correction_of_a_receipt_that_is_kept_back_is_not_signed(asked: Asked) -> None:
+    """Without the receipt in force the same money could be taken twice."""
+    judgement = asked.judged(before=None)
+    assert judgement.signature is None
+    assert "no receipt in force" in judgement.reason.text
+
+
 async def test_an_older_coordinator_has_no_corrections(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     async def unknown(_client: CoordinatorClient, _address: str) -> list[dict[str, Any]]:
         raise CoordinatorRefused(404, "not_found", "There is nothing here.", "")

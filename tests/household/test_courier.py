@@ -275,3 +275,19 @@ class _Answering(Market):
 
     async def meter(self, device_id: int) -> dict[str, object]:
         return self.answer
+
+
+@pytest.mark.parametrize("name", ["sequence", "timestamp", "consumption_wh", "production_wh"])
+@pytest.mark.parametrize("value", [-1, 2**48, 10**30])
+def test_a_last_reading_that_no_meter_can_have_is_not_followed(name: str, value: int) -> None:
+    home = Delivery()
+    home.observe(1_000)
+    told = {"sequence": 7, "timestamp": START, "digest": "0x" + "11" * 32, "consumption_wh": 1, "production_wh": 0}
+
+    async def lie(device_id: int) -> dict[str, Any]:
+        return {"last": {**told, name: value}}
+
+    home.market.meter = lie  # type: ignore[method-assign]
+    with pytest.raises(CoordinatorUnavailable):
+        home.line_up()
+    assert home.agent.meter.sequence == 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from coordinator.household.agent import HouseholdAgent
 from coordinator.household.identity import Identity
-from coordinator.household.policy import SurplusPolicy
+from coordinator.household.policies import SurplusPolicy
 from coordinator.household.terms import HomeLimits
 from coordinator.metering.verification import Head, MeterFacts, Refusal, Verdict, check_reading, next_head
 from coordinator.protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
@@ -54,6 +55,20 @@ def new_agent(info: MarketInfo = INFO, ahead: int = 1) -> HouseholdAgent:
     return HouseholdAgent(IDENTITY, info, POLICY, LIMITS, ahead=ahead)
 
 
+@dataclass
+class Kept:
+    """An order as the market keeps it."""
+
+    order: Order
+    filled_wh: int = 0
+    closed: str | None = None
+
+    def status(self) -> str:
+        if self.closed is not None:
+            return self.closed
+        return "partly_filled" if self.filled_wh else "resting"
+
+
 class Crashed(BaseException):
     """The home's process is gone; nothing after this line runs."""
 
@@ -61,19 +76,51 @@ class Crashed(BaseException):
 class Market:
     """Keeps what a coordinator would, judged by its own rules.
 
-    ``faults`` are consumed call by call: ``refuse:CODE``, ``away`` (never arrived), ``lost`` (arrived,
-    the answer did not), ``crash`` and ``crash_lost`` likewise for the home itself; anything else passes.
+    ``faults`` are consumed call by call: ``refuse:CODE``, ``away`` (never arrived), ``late`` (an order that arrives
+    when everybody has given it up), ``lost`` (arrived, the answer did not), ``crash`` and ``crash_lost`` likewise for
+    the home itself; anything else passes.
     """
 
     def __init__(self) -> None:
         self.now = START
         self.readings: dict[int, Reading] = {}
-        self.orders: dict[bytes, Order] = {}
+        self.kept: dict[bytes, Kept] = {}
+        self.on_their_way: list[Order] = []
         self.cancels: list[Cancel] = []
         self.equivocations = 0
         self.suspended: str | None = None
         self.faults: list[str] = []
         self.calls: list[str] = []
+
+    @property
+    def orders(self) -> dict[bytes, Order]:
+        """All orders that ever came."""
+        return {digest: kept.order for digest, kept in self.kept.items()}
+
+    def trade(self, digest: bytes, energy_wh: int) -> None:
+        """Let somebody trade with an open order."""
+        kept = self.kept[digest]
+        assert kept.closed is None
+        kept.filled_wh += min(energy_wh, kept.order.energy_wh - kept.filled_wh)
+        if kept.filled_wh == kept.order.energy_wh:
+            kept.closed = "filled"
+
+    def arrive(self) -> None:
+        """Let the late orders come in."""
+        for order in self.on_their_way:
+            if self.now < order.delivery_start - INFO.gate_s:
+                self.kept.setdefault(order.digest(DOMAIN), Kept(order))
+        self.on_their_way = []
+
+    def close_gates(self) -> None:
+        """End what can no longer trade."""
+        for kept in self.kept.values():
+            if kept.closed is None and self.now >= kept.order.delivery_start - INFO.gate_s:
+                kept.closed = "expired"
+
+    def told(self) -> list[dict[str, Any]]:
+        """What ``GET /accounts/{address}/orders`` says now."""
+        return [{**_placed(digest, kept), "terms": kept.order.to_wire()} for digest, kept in self.kept.items()][::-1]
 
     @property
     def head(self) -> Head | None:
@@ -87,16 +134,22 @@ class Market:
         fault = self._before("order")
         digest = order.digest(DOMAIN)
         assert verify_account(digest, signature, IDENTITY.account_key.public_key)
-        self.orders[digest] = order
+        if fault == "late":
+            self.on_their_way.append(order)
+            raise CoordinatorUnavailable("no answer in time")
+        if digest not in self.kept and self.now >= order.delivery_start - INFO.gate_s:
+            raise CoordinatorRefused(409, "gate_closed", "too late")
+        kept = self.kept.setdefault(digest, Kept(order))
         self._after(fault)
-        return {"order": "0x" + digest.hex(), "status": "resting"}
+        return _placed(digest, kept)
 
     async def cancel(self, cancel: Cancel, signature: bytes) -> dict[str, Any]:
         fault = self._before("cancel")
         assert verify_account(cancel.digest(DOMAIN), signature, IDENTITY.account_key.public_key)
         self.cancels.append(cancel)
+        closed = self._cancel(cancel)
         self._after(fault)
-        return {"cancelled": []}
+        return {"cancelled": closed}
 
     async def submit_reading(self, reading: Reading, signature: bytes, info: MarketInfo) -> DeviceReceipt:
         fault = self._before(f"reading {reading.sequence}")
@@ -132,6 +185,18 @@ class Market:
             }
         }
 
+    def _cancel(self, cancel: Cancel) -> list[str]:
+        kept = self.kept.get(cancel.order)
+        if any(cancel.order) and kept is None:
+            raise CoordinatorRefused(404, "unknown_order", "no such order")
+        if kept is not None and kept.closed is not None:
+            raise CoordinatorRefused(409, "order_not_open", "nothing left to cancel")
+        leaving = self.kept.items() if kept is None else [(cancel.order, kept)]
+        closed = [(digest, order) for digest, order in leaving if order.closed is None]
+        for _, order in closed:
+            order.closed = "cancelled"
+        return ["0x" + digest.hex() for digest, _ in closed]
+
     def _before(self, call: str) -> str:
         self.calls.append(call)
         fault = self.faults.pop(0) if self.faults else ""
@@ -148,6 +213,16 @@ class Market:
             raise CoordinatorUnavailable("the answer got lost")
         if fault == "crash_lost":
             raise Crashed
+
+
+def _placed(digest: bytes, kept: Kept) -> dict[str, Any]:
+    filled_wh = kept.filled_wh
+    return {
+        "order": "0x" + digest.hex(),
+        "status": kept.status(),
+        "filled_wh": filled_wh,
+        "remaining_wh": kept.order.energy_wh - filled_wh,
+    }
 
 
 def run[T](work: Coroutine[Any, Any, T]) -> T:

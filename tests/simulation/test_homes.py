@@ -7,6 +7,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from coordinator.household.planner import CANCEL_AGAIN_S
+from coordinator.household.policy import Bounds
 from coordinator.protocol.client import CoordinatorClient
 from coordinator.simulation.home_store import HomeStore, read_flows
 from coordinator.simulation.homes import SimulatedHome, World
@@ -17,6 +19,7 @@ from tests.edge.support import CONFIG, INVITE, NOON, Door, open_door
 INTERVAL_S = CONFIG.market.interval_s
 TARIFFS = {"supplier_micro_per_kwh": 320_000, "feed_in_micro_per_kwh": 80_000}
 SELLER = 1
+PLANS_AHEAD = 4  # a seller that waits for auctions
 
 
 class AtOnce(random.Random):
@@ -27,7 +30,7 @@ class AtOnce(random.Random):
 
 
 @asynccontextmanager
-async def living(door: Door, path: Path) -> AsyncIterator[SimulatedHome]:
+async def living(door: Door, path: Path, number: int = SELLER) -> AsyncIterator[SimulatedHome]:
     """Let one home with a solar plant live at the door, with its state in a file."""
     store = HomeStore(path)
     try:
@@ -35,8 +38,8 @@ async def living(door: Door, path: Path) -> AsyncIterator[SimulatedHome]:
             url = str(door.client.make_url("/")).rstrip("/")
             world = World(store, session, url, INVITE, Sun(NOON), door.clock, AtOnce())
             info = await CoordinatorClient(session, url).market()
-            identity = store.identities(SELLER + 1)[SELLER]
-            home = SimulatedHome(world, SELLER, identity, equipment(SELLER, **TARIFFS), info)
+            identity = store.identities(number + 1)[number]
+            home = SimulatedHome(world, number, identity, equipment(number, **TARIFFS), info)
             tasks = [asyncio.create_task(store.run()), asyncio.create_task(home.run())]
             yield home
             for task in tasks:
@@ -73,6 +76,27 @@ async def test_a_home_reads_at_each_boundary_and_sells_its_surplus(tmp_path: Pat
         assert orders[0].limit_price_micro_per_kwh == home.home.sell_price_micro_per_kwh
         assert all(0 < order.energy_wh < 3_600 * INTERVAL_S // 3600 for order in orders)
         assert all(flow.homes == 1 for flow in read_flows(tmp_path / "homes.sqlite3", set(range(NOON, NOON + 9_000))))
+
+
+async def test_a_home_that_wants_another_price_replaces_its_orders_one_by_one(tmp_path: Path) -> None:
+    async with open_door(tmp_path / "ledger") as door, living(door, tmp_path / "homes.sqlite3", PLANS_AHEAD) as home:
+        await until(lambda: home.agent.meter.acknowledged == 1)
+        await pass_intervals(door, home, 1)
+        await until(lambda: len(door.ledger.state.orders) == 3 and not home.agent.outbox.orders())
+        floor = home.home.sell_price_micro_per_kwh + 50_000
+        home.agent.bounds = Bounds(floor_micro_per_kwh=floor)
+        door.clock.at += CANCEL_AGAIN_S
+        await pass_intervals(door, home, 1)
+
+        def replaced() -> bool:
+            orders = list(door.ledger.state.orders.values())
+            standing = {known.order.delivery_start for known in orders if known.closed is None}
+            dear = {known.order.delivery_start for known in orders if known.order.limit_price_micro_per_kwh == floor}
+            cancelled = {known.order.delivery_start for known in orders if known.closed == "cancelled"}
+            assert len(standing) == sum(known.closed is None for known in orders), "never two in one interval"
+            return len(dear) == 3 and len(cancelled) == 2
+
+        await until(replaced)
 
 
 async def test_readings_of_an_outage_arrive_later_in_order_even_after_a_restart(tmp_path: Path) -> None:

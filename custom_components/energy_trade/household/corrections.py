@@ -6,7 +6,7 @@ A late or corrected reading, its own or a neighbour's, changes what an interval 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,11 +15,21 @@ from ..protocol.client import CoordinatorRefused, MarketInfo
 from ..protocol.messages import device_text
 from ..protocol.receipts import verify_correction
 from ..protocol.typed_data import Domain
-from ..protocol.wire import read_int, read_mapping, read_objects, read_text
+from ..protocol.wire import read_bool, read_int, read_mapping, read_objects, read_text
 from .identity import Identity
 from .reason import Reason
 
 _POLICY = "corrections"
+_AGREED = (
+    "order",
+    "side",
+    "energy_wh",
+    "price_micro_per_kwh",
+    "grid_fee_micro_per_kwh",
+    "community_fee_micro_per_kwh",
+    "void",
+)
+"""What a trade was agreed to be, whatever came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ def judge(
 ) -> Judgement:
     """Recompute the corrected bill and the one in force; sign when everything in both holds.
 
-    The corrected bill must be of this market's contract and rest on readings that this home's own meter signed.
+    The corrected bill must be of this market's contract, about the same trades, prices and tariffs as the one in force,
+    and rest on readings that this home's own meter signed: at least on those that the other one rests on.
     """
     findings = _findings(identity, info, correction, receipt, before)
     inputs = {
@@ -102,9 +113,12 @@ def _findings(
         return ["it comes without a receipt"]
     if (correction.account, correction.market) != (identity.account, info.market):
         return ["it is of another account or market"]
+    if before is None:
+        return ["there is no receipt in force that it could be held against"]
     findings = verify_correction(correction, receipt, before)
     try:
         body = read_mapping(receipt, "body")
+        findings += _changes(read_mapping(before, "body"), body)
         meters = {read_text(meter, "device_id") for meter in read_objects(body, "meters")}
         if Domain(read_int(body, "chain_id"), read_text(body, "ledger").lower()) != info.domain:
             findings.append("its receipt is of another contract")
@@ -113,6 +127,44 @@ def _findings(
     if meters - {device_text(identity.device_id)}:
         findings.append("it rests on the readings of a meter that this home does not have")
     return findings
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a correction must leave as it is: only what was metered may be known better than before."""
+    if _bargains(old) != _bargains(new):
+        yield "it is about other trades than the receipt in force"
+    if _tariffs(old) != _tariffs(new):
+        yield "it has other tariffs than the receipt in force"
+    before, after = read_mapping(old, "verified"), read_mapping(new, "verified")
+    if not read_bool(before, "estimated"):
+        if before != after:
+            yield "what the meter measured at both boundaries cannot have changed"
+        return
+    known, told = _reaches(old), _reaches(new)
+    if known == told and before != after:
+        yield "it estimates otherwise from the same readings"
+    for device, (opened, closed) in known.items():
+        if device not in told or told[device][0] < opened or told[device][1] > closed:
+            yield "it leaves out readings that the receipt in force rests on"
+
+
+def _bargains(body: Mapping[str, Any]) -> dict[int, tuple[Any, ...]]:
+    """Return what was agreed in each trade."""
+    return {read_int(t, "trade_id"): tuple(t.get(name) for name in _AGREED) for t in read_objects(body, "trades")}
+
+
+def _tariffs(body: Mapping[str, Any]) -> tuple[Any, ...]:
+    stated = read_mapping(body, "counterfactual")
+    return body.get("compensation"), stated.get("supplier_micro_per_kwh"), stated.get("feed_in_micro_per_kwh")
+
+
+def _reaches(body: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return when the readings around the interval were taken, by meter."""
+    found = {}
+    for meter in read_objects(body, "meters"):
+        ends = [read_mapping(read_mapping(meter, end), "reading") for end in ("opening", "closing")]
+        found[read_text(meter, "device_id")] = read_int(ends[0], "timestamp"), read_int(ends[1], "timestamp")
+    return found
 
 
 async def _corrections(client: CorrectionsClient, account: str) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ answer that got lost, or a crash before the state was saved, only means sending 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ..protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
@@ -14,11 +15,16 @@ from ..protocol.messages import Cancel, DeviceReceipt, Order, Reading
 from ..protocol.wire import read_mapping
 from .agent import HouseholdAgent
 from .metered import KeptReading
+from .orders import OrderStatus
 from .outbox import Outgoing
 from .reason import Refusal
 
+OTHER_INSTALLATION = "other_installation"
+
 # Somebody can lift these; until then the reading stays in the outbox.
-_BLOCKING_CODES = frozenset({"clock_skew", "not_a_member", "suspended", "unauthorized", "unknown_meter"})
+_BLOCKING_CODES = frozenset(
+    {"clock_skew", "not_a_member", OTHER_INSTALLATION, "suspended", "unauthorized", "unknown_meter"}
+)
 
 type Answer = dict[str, Any] | DeviceReceipt | CoordinatorRefused
 type Save = Callable[[], Awaitable[None]]
@@ -41,12 +47,16 @@ class Client(Protocol):
         """Return what the coordinator keeps of the meter."""
 
 
-async def line_up(agent: HouseholdAgent, client: Client) -> Refusal | None:
+async def line_up(agent: HouseholdAgent, client: Client, installation: str | None = None) -> Refusal | None:
     """Compare the chain of readings with the coordinator's and continue from its end.
 
-    Call it once after start-up, before the first ``deliver``. Returns why it cannot go on.
+    Call it once after start-up, before the first ``deliver``. Returns why it cannot go on: with ``installation`` (this
+    system's) also that another one signs with the same keys; whatever this one signed then would contradict it.
     """
     answer = await client.meter(agent.identity.device_id)
+    holder = answer.get("installation")
+    if installation is not None and holder not in (None, installation):
+        return Refusal(OTHER_INSTALLATION, "another installation signs for this meter with the same keys")
     try:
         kept = None if answer.get("last") is None else KeptReading.from_wire(read_mapping(answer, "last"))
     except ValueError as error:
@@ -69,7 +79,7 @@ async def deliver(
     failure: CoordinatorUnavailable | None = None
     blocked: Refusal | None = None
     try:
-        await _deliver_orders(agent, client, tell)
+        await _deliver_orders(agent, client, at, tell)
     except CoordinatorUnavailable as error:
         failure = error
     try:
@@ -81,7 +91,7 @@ async def deliver(
     return blocked
 
 
-async def _deliver_orders(agent: HouseholdAgent, client: Client, tell: OnAnswer) -> None:
+async def _deliver_orders(agent: HouseholdAgent, client: Client, at: int, tell: OnAnswer) -> None:
     for item in agent.outbox.ready():
         if item.key not in agent.outbox:
             continue  # taken back while one before it was on its way, e.g. trading was switched off
@@ -96,8 +106,20 @@ async def _deliver_orders(agent: HouseholdAgent, client: Client, tell: OnAnswer)
                     continue
         except CoordinatorRefused as refusal:
             answer = refusal
-        agent.answered(item.key)
+            agent.refused(item.key, at)
+        else:
+            agent.answered(item.key)
+            _take_over(agent, item, answer)
         tell(item, answer)
+
+
+def _take_over(agent: HouseholdAgent, item: Outgoing, answer: Mapping[str, Any]) -> None:
+    """Tell the agent what has become of its order; an answer that makes no sense is passed over."""
+    if isinstance(item.message, Order):
+        with suppress(ValueError):
+            told = OrderStatus.of(item.message, answer)
+            if item.key == f"order:0x{told.digest.hex()}":  # else it is about another order than was sent
+                agent.heard([told], complete=False)
 
 
 async def _deliver_readings(agent: HouseholdAgent, client: Client, save: Save, tell: OnAnswer) -> Refusal | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..protocol.messages import ZERO_HASH, Reading
+from ..protocol.units import ENERGY_WH_MAX
 from ..protocol.wire import read_bytes, read_int
 from .forecast import MeteredInterval
 from .guard import READINGS_APART_S, Baseline, Register, Sample, held
@@ -24,14 +25,12 @@ class KeptReading:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> KeptReading:
-        """Read it from ``last`` of ``GET /meters/{device_id}``."""
-        return cls(
-            sequence=read_int(wire, "sequence"),
-            timestamp=read_int(wire, "timestamp"),
-            digest=read_bytes(wire, "digest", 32),
-            consumption_wh=read_int(wire, "consumption_wh"),
-            production_wh=read_int(wire, "production_wh"),
-        )
+        """Read it from ``last`` of ``GET /meters/{device_id}``; ``ValueError`` names a field that no reading has."""
+        numbers = {name: read_int(wire, name) for name in ("sequence", "timestamp", "consumption_wh", "production_wh")}
+        for name, value in numbers.items():
+            if not 0 <= value <= ENERGY_WH_MAX:
+                raise ValueError(f"{name}: {value} is no reading's")
+        return cls(digest=read_bytes(wire, "digest", 32), **numbers)
 
 
 @dataclass(slots=True)

@@ -121,6 +121,10 @@ class Outbox:
         first = next((item for item in self if item.kind is Kind.READING), None)
         return first if first is not None and self._is_saved(first) else None
 
+    def may_have_left(self, key: str) -> bool:
+        """Tell whether the message with this key was free to be sent."""
+        return key in self._items and self._items[key][1] <= self._saved_version
+
     def remove(self, key: str) -> Outgoing | None:
         """Take a message out, e.g. when it was answered."""
         entry = self._items.pop(key, None)

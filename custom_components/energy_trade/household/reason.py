@@ -59,3 +59,10 @@ def price_text(price_micro_per_kwh: int, currency: str) -> str:
     sign = "-" if price_micro_per_kwh < 0 else ""
     thousandths = abs(price_micro_per_kwh) // (MICRO // 1000)
     return f"{sign}{thousandths // 1000}.{thousandths % 1000:03d} {currency}/kWh"
+
+
+def money_text(money_micro: int, currency: str) -> str:
+    """Write money for people: ``0.0096 EUR`` (rounded down to a hundredth of a hundredth)."""
+    sign = "-" if money_micro < 0 else ""
+    parts = abs(money_micro) // (MICRO // 10_000)
+    return f"{sign}{parts // 10_000}.{parts % 10_000:04d} {currency}"
