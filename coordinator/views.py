@@ -35,6 +35,7 @@ from .edge.shapes import (
     placed_order,
     rule_answer,
     shown_status,
+    signals_answer,
     stages_answer,
 )
 from .edge.trading_answers import (
@@ -107,6 +108,7 @@ class LedgerViews:
             "fees": fees_answer(rules),
             "lines": lines_answer(rules),
             "compensation": rules.compensation,
+            "signals": signals_answer(self.ledger.state, self.clock.now()),
             "chain": self.chain,
             "operator": self.operator,
             "sequence": self.ledger.sequence,
@@ -169,6 +171,7 @@ class LedgerViews:
             "account": meter.account,
             "last": last,
             "suspended": meter.suspended,
+            "installation": None,
         }
 
     async def interval(self, delivery_start: int) -> IntervalAnswer | None:

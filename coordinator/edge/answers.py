@@ -135,6 +135,14 @@ class Operator(TypedDict):
     public_key: str
 
 
+class GridSignal(TypedDict):
+    """What the operator last told of the grid; ``delivery_start`` is 0 for what the whole grid has once."""
+
+    signal: str
+    delivery_start: int
+    value: int
+
+
 class MarketAnswer(TypedDict):
     """The market's public rules and state."""
 
@@ -157,6 +165,7 @@ class MarketAnswer(TypedDict):
     fees: FeesAnswer
     lines: list[LineAnswer]
     compensation: bool
+    signals: list[GridSignal]
     chain: ChainAddresses
     operator: Operator
     sequence: int
@@ -187,12 +196,13 @@ class LastReading(TypedDict):
 
 
 class MeterAnswer(TypedDict):
-    """A meter as the coordinator knows it."""
+    """A meter as the coordinator knows it; ``installation`` is who signs for it, if anybody has of late."""
 
     device_id: str
     account: str
     last: LastReading | None
     suspended: str | None
+    installation: str | None
 
 
 class WithdrawalAnswer(TypedDict):

@@ -63,6 +63,7 @@ STATUS = {
     "equivocation": 409,
     "meter_taken": 409,
     "order_not_open": 409,
+    "other_installation": 409,
     "withdrawal_open": 409,
     "wrong_nonce": 409,
     "sequence_gap": 409,

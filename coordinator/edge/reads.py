@@ -73,11 +73,12 @@ async def feeds(call: Call[NoParameters, None]) -> Reply[FeedsAnswer]:
 
 async def meter(call: Call[MeterPath, None]) -> Reply[MeterAnswer]:
     """Return what the coordinator knows of a meter, to its owner."""
-    answer = await call.services.views.meter(int(call.parameters.device_id, 16))
+    services, device_id = call.services, int(call.parameters.device_id, 16)
+    answer = await services.views.meter(device_id)
     if answer is None:
         raise Refusal("unknown_meter", "No meter with this device id is registered here: register it first.")
     call.only(answer["account"])
-    return Reply(200, answer)
+    return Reply(200, {**answer, "installation": services.leases.holder(device_id, services.clock.now())})
 
 
 async def intervals(call: Call[IntervalPage, None]) -> Reply[IntervalsAnswer]:

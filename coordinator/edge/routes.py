@@ -287,7 +287,7 @@ ROUTES = (
         answers.DeviceReceiptAnswer,
         body=ReadingBody,
         statuses=(201, 200),
-        errors=("bad_signature", "unknown_meter", "suspended", *_READING_RULES, *_STORAGE),
+        errors=("bad_signature", "unknown_meter", "other_installation", "suspended", *_READING_RULES, *_STORAGE),
         scope=Scope.SIGNED,
     ),
     Route(

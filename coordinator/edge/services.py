@@ -25,6 +25,7 @@ from .answers import (
     WithdrawalAnswer,
 )
 from .auth import Sessions
+from .leases import Leases
 from .metrics import Metrics
 from .signatures import Signatures
 from .trading_answers import (
@@ -235,3 +236,4 @@ class Services:
     contracts: ContractsAnswer
     interface: Callable[[str], list[dict[str, Any]]]
     feeds: Callable[[], list[FeedAnswer]]
+    leases: Leases = field(default_factory=Leases)

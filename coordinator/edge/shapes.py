@@ -10,7 +10,7 @@ from ..market.rules import ClearingRule, MarketRules
 from ..market.state import IntervalStage, MarketState
 from ..market.views import Depth, DepthLevel, bundle_status, depth, order_status
 from ..protocol.messages import Side
-from .answers import FeesAnswer, LineAnswer, Rule, StagesAnswer
+from .answers import FeesAnswer, GridSignal, LineAnswer, Rule, StagesAnswer
 from .trading_answers import BookAnswer, BundleAnswer, Crossing, Fill, PlacedOrder, PriceLevel
 
 BOOK_LEVELS = 50
@@ -147,6 +147,15 @@ def stages_answer(rules: MarketRules, now: int) -> StagesAnswer:
         "legs_per_bundle_max": stages.legs_per_bundle_max,
         "conditional_orders_per_account_max": stages.conditional_orders_per_account_max,
     }
+
+
+def signals_answer(state: MarketState, now: int) -> list[GridSignal]:
+    """Return what the operator last told of the grid, without intervals that are over."""
+    return [
+        {"signal": signal.value, "delivery_start": start, "value": value}
+        for (signal, start), value in sorted(state.signals.items(), key=lambda item: (item[0][0].code, item[0][1]))
+        if start == 0 or start + state.rules.interval_s > now
+    ]
 
 
 def lines_answer(rules: MarketRules) -> list[LineAnswer]:

@@ -25,6 +25,7 @@ PAGE_MAX = 500
 type Address = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$", to_lower=True)]
 type Hash = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{64}$", to_lower=True)]
 type Signature = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{128}$")]
+type Installation = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
 type Seconds = Annotated[int, Field(ge=0, le=SECONDS_MAX, description="UTC epoch seconds")]
 type EnergyWh = Annotated[int, Field(ge=0, le=ENERGY_WH_MAX)]
 type PositiveEnergyWh = Annotated[int, Field(ge=1, le=ENERGY_WH_MAX)]
@@ -168,10 +169,11 @@ class WithdrawalBody(Wire):
 
 
 class ReadingBody(Wire):
-    """A reading signed by its meter (P-256, ``r || s``)."""
+    """A reading signed by its meter (P-256, ``r || s``); ``installation`` tells systems with the same key apart."""
 
     reading: ReadingWire
     signature: Signature
+    installation: Installation = ""
 
 
 class RegistrationBody(Wire):

@@ -126,9 +126,12 @@ async def store_reading(call: Call[NoParameters, ReadingBody]) -> Reply[DeviceRe
     if await services.signatures.of_meter(reading, signature, binding.public_key) is None:
         raise bad_signature("reading")
     call.spend(binding.account)
-    stored = await services.ledger.store_reading(reading, signature)
-    if isinstance(stored, Rejected):
-        raise refusal_of(stored)
+    installation, now = call.body.installation, services.clock.now()
+    with services.leases.storing(reading.device_id, installation, now):
+        stored = await services.ledger.store_reading(reading, signature)
+        if isinstance(stored, Rejected):
+            raise refusal_of(stored)
+        services.leases.take(reading.device_id, installation, now)
     if not stored.duplicate:
         services.metrics.reading_stored()
     receipt = DeviceReceipt(reading.device_id, reading.sequence, stored.digest, stored.committed_at)

@@ -189,3 +189,18 @@ async def test_the_market_tells_its_rules(door: Door) -> None:
     assert market["tariff"]["supplier_micro_per_kwh"] == CONFIG.market.supplier_micro_per_kwh
     assert market["chain"]["ledger"] == DOMAIN.ledger
     assert (market["time"], market["state"]) == (NOON, "open")
+
+
+async def test_a_second_system_with_the_same_keys_is_refused_and_the_meter_tells_who_signs(door: Door) -> None:
+    home = Home()
+    token = await settle_in(door, home)
+    path = f"/meters/0x{home.meter.device_id:064x}"
+    assert (await door.ask("GET", path, token=token)).body["installation"] is None
+    first = home.reading(consumption_wh=12)
+    assert (await door.ask("POST", "/readings", home.reading_body(first) | {"installation": "aa"})).status == 201
+    assert (await door.ask("GET", path, token=token)).body["installation"] == "aa"
+    other = await door.ask(
+        "POST", "/readings", home.reading_body(home.reading(consumption_wh=13)) | {"installation": "bb"}
+    )
+    assert (other.status, other.body["code"]) == (409, "other_installation")
+    assert (await door.ask("GET", path, token=token)).body["suspended"] is None

@@ -17,6 +17,7 @@ from coordinator.protocol.client import (
     CoordinatorUnavailable,
     MarketInfo,
 )
+from coordinator.protocol.membership import SessionRequest
 from coordinator.protocol.messages import DeviceReceipt, Reading
 
 from .vectors import DOMAIN, account_key, meter_key
@@ -126,6 +127,38 @@ async def test_garbage_silence_and_absence_are_outages() -> None:
     with pytest.raises(CoordinatorUnavailable, match="no answer"):
         async with aiohttp.ClientSession() as session:
             await CoordinatorClient(session, "http://127.0.0.1:9").market()
+
+
+async def test_an_answer_nested_without_end_is_an_outage() -> None:
+    async def nested(request: web.Request) -> web.Response:
+        return web.Response(text='{"a":' + "[" * 500_000)
+
+    async with serving("GET", "/market", nested) as client:
+        with pytest.raises(CoordinatorUnavailable, match="JSON"):
+            await client.market()
+
+
+@pytest.mark.parametrize("answer", [{}, {"orders": 5}, {"orders": ["one"]}, {"orders": None}])
+async def test_an_answer_without_its_list_is_an_outage(answer: Any) -> None:
+    async with serving("GET", "/accounts/0x1/orders", answering(answer)) as client:
+        with pytest.raises(CoordinatorUnavailable, match="orders: expected"):
+            await client.orders("0x1")
+
+
+async def test_a_session_without_a_token_is_an_outage() -> None:
+    request = SessionRequest(account_key("ann").address, "sunny-street", 1_800_000_000)
+    async with serving("POST", "/sessions", answering({"token": 5}, 201)) as client:
+        with pytest.raises(CoordinatorUnavailable, match="token: expected text"):
+            await client.open_session(request, account_key("ann"), DOMAIN)
+
+
+@pytest.mark.parametrize(("told", "pause_s"), [("999999999", 3_600), ("9" * 5_000, None), ("soon", None)])
+async def test_nobody_is_sent_away_for_good(told: str, pause_s: int | None) -> None:
+    busy = answering({"code": "busy", "message": "Later."}, 503, **{"Retry-After": told})
+    async with serving("GET", "/market", busy) as client:
+        with pytest.raises(CoordinatorUnavailable) as unavailable:
+            await client.market()
+        assert unavailable.value.retry_after_s == pause_s
 
 
 def receipt_answer(signer: str = "operator", **changes: Any) -> dict[str, Any]:

@@ -29,10 +29,12 @@ from .messages import (
 )
 from .signals import SignalMessage
 from .typed_data import Domain
-from .wire import read_bytes, read_int, read_mapping, read_text
+from .wire import read_bytes, read_int, read_mapping, read_objects, read_text
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 STREAM_SILENCE_S_MAX = 35.0
+RETRY_AFTER_S_MAX = 3_600
+"""Nobody is made to stay away for longer, whatever an answer says."""
 _FEES = ("community_micro_per_kwh", "community_share_ppm")
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -66,7 +68,8 @@ class MarketInfo:
     """The market's public rules, as a home needs them.
 
     Bundles trade in sessions, held each ``session_every_s`` (0: never). On top of the price a buyer pays
-    ``community_micro_per_kwh`` and the price's ``community_share_ppm``. A coordinator that names none has none.
+    ``community_micro_per_kwh`` and the price's ``community_share_ppm``. ``signals`` is what the operator last told of
+    the grid (``signal``, ``delivery_start``, ``value``). A coordinator that names none has none.
     """
 
     market: str
@@ -89,6 +92,7 @@ class MarketInfo:
     session_every_s: int = 0
     community_micro_per_kwh: int = 0
     community_share_ppm: int = 0
+    signals: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> MarketInfo:
@@ -117,14 +121,21 @@ class MarketInfo:
             operator_public_key=read_bytes(operator, "public_key", 64),
             session_every_s=read_int(stages, "session_every_s"),
             **{name: read_int(fees, name) for name in _FEES},
+            signals=tuple(read_objects(wire, "signals")) if "signals" in wire else (),
         )
 
 
 class CoordinatorClient:
     """Calls of one home (or of a reader without keys) to one coordinator."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, timeout_s: float = 10.0) -> None:
-        """Use ``session`` (which stays the caller's) for the coordinator at ``url``."""
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, timeout_s: float = 10.0, installation: str = ""
+    ) -> None:
+        """Use ``session`` (which stays the caller's) for the coordinator at ``url``.
+
+        ``installation`` (lower-case hexadecimal, at most 64) tells systems apart that have the same keys.
+        """
+        self.installation = installation
         self._session = session
         self._base = url.rstrip("/") + "/api/v1"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -144,7 +155,7 @@ class CoordinatorClient:
             "join": join.to_wire(),
             "signature": _hex(key.sign(join.digest(domain))),
         }
-        self._token = read_text(await self._call("POST", "/members", body), "token")
+        self._token = _token(await self._call("POST", "/members", body))
 
     async def open_session(self, request: SessionRequest, key: AccountKey, domain: Domain) -> None:
         """Get the right to read what is the account's own."""
@@ -152,7 +163,7 @@ class CoordinatorClient:
             "session": request.to_wire(),
             "signature": _hex(key.sign(request.digest(domain))),
         }
-        self._token = read_text(await self._call("POST", "/sessions", body), "token")
+        self._token = _token(await self._call("POST", "/sessions", body))
 
     async def register_meter(
         self,
@@ -177,7 +188,7 @@ class CoordinatorClient:
     async def place_orders(self, orders: Sequence[SignedOrder]) -> list[dict[str, Any]]:
         """Place up to 1,000 signed orders, each for itself; return each one's status, order and refusal."""
         body = {"orders": [_signed_order(*signed) for signed in orders]}
-        return list((await self._call("POST", "/orders/batch", body))["orders"])
+        return _listed(await self._call("POST", "/orders/batch", body), "orders")
 
     async def replace_order(
         self, order: Order, signature: bytes, cancel: Cancel, cancel_signature: bytes
@@ -231,6 +242,8 @@ class CoordinatorClient:
         the market's operator: the reading must then stay in the outbox.
         """
         body = {"reading": reading.to_wire(), "signature": _hex(signature)}
+        if self.installation:
+            body["installation"] = self.installation
         answer = await self._call("POST", "/readings", body)
         try:
             receipt = DeviceReceipt.from_wire(read_mapping(answer, "receipt"))
@@ -255,12 +268,12 @@ class CoordinatorClient:
 
     async def accounts(self) -> list[dict[str, Any]]:
         """Return all accounts of the market."""
-        return list((await self._call("GET", "/accounts"))["accounts"])
+        return _listed(await self._call("GET", "/accounts"), "accounts")
 
     async def orders(self, address: str, limit: int = 100) -> list[dict[str, Any]]:
         """Return the account's newest orders with their status (needs a session)."""
         answer = await self._call("GET", f"/accounts/{address}/orders?limit={limit}")
-        return list(answer["orders"])
+        return _listed(answer, "orders")
 
     async def order(self, digest: bytes) -> dict[str, Any]:
         """Return one of the account's orders with its status (needs a session)."""
@@ -277,7 +290,7 @@ class CoordinatorClient:
 
     async def auctions(self, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest auctions, closing auctions and sessions, newest first."""
-        return list((await self._call("GET", f"/auctions?limit={limit}"))["auctions"])
+        return _listed(await self._call("GET", f"/auctions?limit={limit}"), "auctions")
 
     async def auction(self, delivery_start: int) -> dict[str, Any]:
         """Return the closing auction of one delivery interval with its certificate."""
@@ -289,12 +302,12 @@ class CoordinatorClient:
 
     async def intervals(self, since: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return delivery intervals from ``since`` on."""
-        return list((await self._call("GET", f"/intervals?since={since}&limit={limit}"))["intervals"])
+        return _listed(await self._call("GET", f"/intervals?since={since}&limit={limit}"), "intervals")
 
     async def receipts(self, address: str, since: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return the account's settlement receipts in short (needs a session)."""
         answer = await self._call("GET", f"/receipts/{address}?since={since}&limit={limit}")
-        return list(answer["receipts"])
+        return _listed(answer, "receipts")
 
     async def receipt(self, address: str, delivery_start: int) -> dict[str, Any]:
         """Return one settlement receipt with its proof (needs a session)."""
@@ -302,7 +315,7 @@ class CoordinatorClient:
 
     async def corrections(self, address: str) -> list[dict[str, Any]]:
         """Return corrections of the account's settled intervals (needs a session)."""
-        return list((await self._call("GET", f"/corrections/{address}"))["corrections"])
+        return _listed(await self._call("GET", f"/corrections/{address}"), "corrections")
 
     async def sign_correction(self, correction: Correction, signature: bytes) -> dict[str, Any]:
         """Agree to what a correction takes off the account; agreeing again is harmless."""
@@ -371,18 +384,34 @@ def _failure(response: aiohttp.ClientResponse, text: str) -> CoordinatorError:
         return CoordinatorUnavailable(f"HTTP {response.status} without an error envelope")
     if response.status in _TRANSIENT_STATUS:
         pause = response.headers.get("Retry-After", "")
-        return CoordinatorUnavailable(f"{code}: {message}", int(pause) if pause.isdecimal() else None)
+        known = pause.isdecimal() and len(pause) < 10  # more than three decades is no pause
+        return CoordinatorUnavailable(f"{code}: {message}", min(int(pause), RETRY_AFTER_S_MAX) if known else None)
     return CoordinatorRefused(response.status, code, message, str(envelope.get("detail", "")))
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise CoordinatorUnavailable("the answer is not JSON") from error
     if not isinstance(value, dict):
         raise CoordinatorUnavailable("the answer is not a JSON object")
     return value
+
+
+def _listed(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """Return the objects of an answer's list."""
+    try:
+        return [dict(item) for item in read_objects(answer, name)]
+    except ValueError as error:
+        raise CoordinatorUnavailable(f"the answer is unusable: {error}") from error
+
+
+def _token(answer: Mapping[str, Any]) -> str:
+    try:
+        return read_text(answer, "token")
+    except ValueError as error:
+        raise CoordinatorUnavailable(f"the answer is unusable: {error}") from error
 
 
 def _signed_order(order: Order, signature: bytes) -> dict[str, Any]:
