@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -48,9 +49,11 @@ from .chain.rpc import Rpc
 from .chain.sender import Sender
 from .clock import Clock, SystemClock
 from .config import Config
+from .edge.announce import announced
 from .edge.answers import ChainAddresses, ContractsAnswer, HealthAnswer, Operator
 from .edge.auth import Sessions
 from .edge.http import create_application
+from .edge.leases import Leases
 from .edge.metrics import Metrics
 from .edge.routes import API
 from .edge.services import Services
@@ -74,7 +77,16 @@ from .market.commands import (
 )
 from .market.events import Rejected
 from .market.rules import MarketRules
-from .premises import OPERATOR_KEY_FILE, StartError, chain_node, lock, metered_max_wh, staged, wanted_contracts
+from .premises import (
+    INVITE_FILE,
+    OPERATOR_KEY_FILE,
+    StartError,
+    chain_node,
+    lock,
+    metered_max_wh,
+    staged,
+    wanted_contracts,
+)
 from .protocol.keys import AccountKey
 from .protocol.typed_data import Domain
 from .resuming import Resumed, resume
@@ -164,6 +176,7 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[C
         await stack.enter_async_context(staged("tasks", _tasks(*work), _TASKS_STOP_S))
         application = create_application(services, config.http, hub)
         url = await stack.enter_async_context(_listening(application, config))
+        await stack.enter_async_context(announced(config, urlsplit(url).port or 0, operator, domain))
         yield Coordinator(url, config, ledger, deployment, rpc_url, operator, invite, is_new)
 
 
@@ -237,6 +250,7 @@ class _Parts:
             contracts=self._contracts(),
             interface=interface,
             feeds=lambda: feed_answers(feeds.prices()),
+            leases=Leases.of_intervals(self.config.market.interval_s),
         )
 
     async def mined(self, effect: Effect, mined: Mined) -> None:
@@ -425,7 +439,7 @@ def _invite(config: Config) -> tuple[str, bool]:
     """Return the configured invite, or the one made at the first start; and whether that was now."""
     if config.market.invite is not None:
         return config.market.invite, False
-    path = config.data / "invite"
+    path = config.data / INVITE_FILE
     if is_new := not path.exists():
         _write_private(path, secrets.token_urlsafe(12).encode())
     return path.read_text(encoding="ascii").strip(), is_new

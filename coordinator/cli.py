@@ -90,12 +90,18 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     tell = command("signal", "tell a running market the grid's state, frequency or a forecast", _signal)
     _add_data(tell)
     _add_signal(tell)
+    _add_invite(command("invite", "print the link that invites homes, and its QR code", _invite))
     proof = command("certificate", "check the certificate of an auction or session", verify_certificate)
     proof.add_argument("file", help="the certificate (JSON, as the API gives it), or - for standard input")
     _add_receipt(command("receipt", "work with settlement receipts", verify_receipt_file))
     command("openapi", "print the API's description (OpenAPI 3.1)", _openapi)
     _add_healthcheck(command("healthcheck", "ask a running coordinator whether it is ready", _healthcheck))
-    for name, text in (("demo", "run a whole community on this machine"), ("homes", "run simulated homes")):
+    simulations = {
+        "demo": "run a whole community on this machine",
+        "homes": "run simulated homes",
+        "policies": "simulate a week of one home under each policy",
+    }
+    for name, text in simulations.items():
         _add_simulation(command(name, text, _simulate), name, wanted=arguments[:1] == [name])
     return parser
 
@@ -128,6 +134,12 @@ def _add_clear(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", metavar="ID", help="only this case of a collection")
     text = "seconds that the solver may take for a session (default %(default)s)"
     parser.add_argument("--limit", type=_seconds, default=30.0, metavar="S", help=text)
+
+
+def _add_invite(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    parser.add_argument("--url", metavar="URL", help="the address that homes use (default: the configured one)")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write the QR code to this file")
 
 
 def _seconds(text: str) -> float:
@@ -312,6 +324,12 @@ def _signal(options: argparse.Namespace) -> int:
     from .signalling import run
 
     return run(options, _load(options).data)
+
+
+def _invite(options: argparse.Namespace) -> int:
+    from .invitation import run
+
+    return run(options, _load(options))
 
 
 def _surveillance(options: argparse.Namespace) -> int:

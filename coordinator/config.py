@@ -161,6 +161,19 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryConfig:
+    """How homes find the coordinator: announced in the local network (``enabled`` ``None``: unless it is on loopback).
+
+    ``url`` is the address that homes are told and invites name, where it is another than the coordinator's own.
+    """
+
+    enabled: bool | None = None
+    url: Annotated[str, Field(max_length=200, pattern=r"^https?://[^/\s]+$")] | None = None
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True, slots=True)
 class ChainConfig:
     """The chain: an existing node's ``rpc_url``, or ``None`` for a local one that is started.
 
@@ -226,6 +239,7 @@ class Config:
     data: Path = Path("energy-trade-data")
     market: MarketConfig = MarketConfig()
     http: HttpConfig = HttpConfig()
+    discovery: DiscoveryConfig = DiscoveryConfig()
     chain: ChainConfig = ChainConfig()
     contracts: ContractsConfig = ContractsConfig()
     network: NetworkConfig = NetworkConfig()

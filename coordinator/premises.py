@@ -19,6 +19,7 @@ from .config import Config
 from .protocol.keys import AccountKey
 
 OPERATOR_KEY_FILE = "operator.key"
+INVITE_FILE = "invite"
 _log = structlog.get_logger(__name__)
 _CHAIN_STOP_S = 15.0
 

@@ -15,7 +15,7 @@ FLOORS = {
     "market": 2, "settlement": 2, "metering": 2, "edge": 2,
     "ledger": 3, "solver": 3, "premises": 3, "agreement": 3,
     "app": 4, "resuming": 4, "treasurer": 4, "views": 4, "reports": 4,
-    "simulation": 5, "deploy": 5, "checking": 5, "signalling": 5,
+    "simulation": 5, "deploy": 5, "checking": 5, "signalling": 5, "invitation": 5,
     "cli": 6,
 }  # fmt: skip
 
