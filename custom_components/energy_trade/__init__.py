@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from homeassistant.config_entries import SIGNAL_CONFIG_ENTRY_CHANGED, ConfigEntry, ConfigEntryChange
 from homeassistant.const import CONF_URL
-from homeassistant.core import HomeAssistant
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.exceptions import ConfigEntryError, ConfigEntryNotReady
 from homeassistant.helpers import config_validation as cv
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
+from homeassistant.helpers.dispatcher import async_dispatcher_connect
 from homeassistant.helpers.typing import ConfigType
 
-from . import issues
+from . import flexibility, issues
+from .backups import async_watch_keys
 from .const import (
-    CONF_BUY_PRICE,
     CONF_CHAIN_ID,
     CONF_EXPORT_LIMIT,
     CONF_EXPORT_METER,
@@ -21,30 +25,50 @@ from .const import (
     CONF_MARKET,
     CONF_METER_GENERATION,
     CONF_OPERATOR_KEY,
-    CONF_SELL_PRICE,
     DOMAIN,
+    LOGGER,
     PLATFORMS,
 )
 from .coordinator import EnergyTradeConfigEntry, EnergyTradeCoordinator, EnergyTradeData
+from .flexibility import Flexibility
+from .frontend import async_remove_frontend, async_setup_frontend
 from .home import Home, StateSaver
 from .household.agent import HouseholdAgent
 from .household.identity import Identity
-from .household.policy import SurplusPolicy
 from .household.terms import HomeLimits
 from .meter import MeterEntities
+from .migration import MINOR_VERSION, VERSION, migrated
 from .operator import async_pin, pin_of, with_pinned
+from .options import apply_options, policy_of
 from .protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
 from .protocol.typed_data import Domain
 from .services import async_setup_services
-from .session import HomeClient
+from .session import HomeClient, installation_of
+from .settled import energy_dashboard, statistics, verification
+from .settled.statistics import StatisticsPublisher
+from .settled.verification import ReceiptVerifier
+from .sources.outlook import OutlookSource
 from .store import NotWrittenError, StateStore, async_identities
+from .websocket_api import async_setup_websocket
 
 CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)
 
 
 async def async_setup(hass: HomeAssistant, _config: ConfigType) -> bool:
-    """Register the actions."""
+    """Register the actions, the cards and what feeds them."""
     async_setup_services(hass)
+    async_setup_websocket(hass)
+    await async_setup_frontend(hass)
+    return True
+
+
+async def async_migrate_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> bool:
+    """Bring an older entry up to date; one of a newer version is refused with a sentence."""
+    if (entry.version, entry.minor_version) > (VERSION, MINOR_VERSION):
+        LOGGER.error("%s was set up by a newer version of Energy Trade: update, or restore a backup", entry.title)
+        return False
+    options = migrated(entry.minor_version, entry.options)
+    hass.config_entries.async_update_entry(entry, options=options, minor_version=MINOR_VERSION)
     return True
 
 
@@ -53,7 +77,8 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) 
     identity = await _load_identity(hass, entry)
     domain = Domain(entry.data[CONF_CHAIN_ID], entry.data[CONF_LEDGER])
     session = async_get_clientsession(hass)
-    client = HomeClient(session, entry.data[CONF_URL], identity, entry.data[CONF_MARKET], domain)
+    installation = installation_of(hass.config.config_dir, identity.account)
+    client = HomeClient(session, entry.data[CONF_URL], identity, entry.data[CONF_MARKET], domain, installation)
     store = StateStore(hass, entry.entry_id)
     saved = await store.async_load()
     info = await _load_market(client, saved.get("market"))
@@ -68,14 +93,52 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) 
     try:
         await home.async_save()
     except NotWrittenError as error:
-        raise ConfigEntryNotReady(error) from error
+        raise ConfigEntryNotReady(
+            translation_domain=DOMAIN,
+            translation_key="not_written",
+            translation_placeholders=error.translation_placeholders,
+        ) from error
+    await _start(hass, entry, home, client)
+    return True
+
+
+async def _start(hass: HomeAssistant, entry: EnergyTradeConfigEntry, home: Home, client: HomeClient) -> None:
+    """Put the parts together, let the entities in, then begin to work."""
     coordinator = EnergyTradeCoordinator(hass, entry, client, home)
-    entry.runtime_data = EnergyTradeData(coordinator, home)
+    data = EnergyTradeData(
+        coordinator,
+        home,
+        OutlookSource(hass, entry, home),
+        StatisticsPublisher(hass, entry, home),
+        ReceiptVerifier(hass, entry, client, home),
+        Flexibility(hass, entry, home),
+    )
+    entry.runtime_data = data
     await coordinator.async_refresh()
     await hass.config_entries.async_forward_entry_setups(entry, PLATFORMS)
-    home.async_start()
+    data.outlook.async_start()
+    data.flexibility.async_start()
+    await data.verifier.async_start()
+    await data.statistics.async_start()
+    home.async_start(data.outlook)
     coordinator.async_start_stream()
-    return True
+    async_watch_keys(hass, entry)
+    _reload_with_devices(hass, entry)
+
+
+@callback
+def _reload_with_devices(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> None:
+    """Start the entry anew when a device was added, changed or removed."""
+    devices = dict(entry.subentries)
+
+    @callback
+    def changed(_change: ConfigEntryChange, other: ConfigEntry[Any]) -> None:
+        nonlocal devices
+        if other.entry_id == entry.entry_id and dict(other.subentries) != devices:
+            devices = dict(other.subentries)  # the entry's state changes while it unloads, which is told here too
+            hass.config_entries.async_schedule_reload(entry.entry_id)
+
+    entry.async_on_unload(async_dispatcher_connect(hass, SIGNAL_CONFIG_ENTRY_CHANGED, changed))
 
 
 async def async_unload_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> bool:
@@ -84,9 +147,13 @@ async def async_unload_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry)
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> None:
-    """Forget the entry's state. The keys stay: they own the account's money and energy."""
+    """Forget the entry's state. The keys stay: they own the account's money and energy; so do the statistics."""
     issues.async_withdraw_all(hass, entry)
     await StateStore(hass, entry.entry_id).async_remove()
+    for room in (statistics, verification, energy_dashboard, flexibility):
+        await room.async_forget(hass, entry.entry_id)
+    if not [other for other in hass.config_entries.async_entries(DOMAIN) if other.entry_id != entry.entry_id]:
+        await async_remove_frontend(hass)
 
 
 async def _load_identity(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> Identity:
@@ -115,11 +182,14 @@ async def _load_market(client: HomeClient, saved: dict[str, object] | None) -> M
 def _load_agent(
     entry: EnergyTradeConfigEntry, identity: Identity, info: MarketInfo, saved: dict[str, object]
 ) -> HouseholdAgent:
-    policy = SurplusPolicy(entry.options[CONF_SELL_PRICE], entry.options[CONF_BUY_PRICE])
+    policy = policy_of(entry.options, info)
     limits = HomeLimits(entry.data[CONF_IMPORT_LIMIT], entry.data[CONF_EXPORT_LIMIT])
-    if not isinstance(state := saved.get("agent"), dict):
-        return HouseholdAgent(identity, info, policy, limits)
-    agent = HouseholdAgent.from_dict(state, identity, info, policy, limits)
-    if saved.get("meter_generation") != entry.data[CONF_METER_GENERATION]:
-        agent.rebase()
+    if isinstance(state := saved.get("agent"), dict):
+        agent = HouseholdAgent.from_dict(state, identity, info, policy, limits)
+        if saved.get("meter_generation") != entry.data[CONF_METER_GENERATION]:
+            agent.rebase()
+    else:
+        agent = HouseholdAgent(identity, info, policy, limits)
+        agent.set_shadow(info.time, entry.options.get("shadow", False))
+    apply_options(agent, entry.options)
     return agent

@@ -1,86 +1,126 @@
-"""Joining a market, mapping the meter, choosing prices; and changing any of it later."""
+"""Joining a market, mapping the meter and the devices, choosing a policy; and changing or mending what was joined."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, override
+from typing import Any, Final, override
 
-import aiohttp
-from homeassistant.config_entries import (
-    ConfigEntry,
-    ConfigEntryState,
-    ConfigFlow,
-    ConfigFlowResult,
-    OptionsFlowWithReload,
-)
+from homeassistant.config_entries import ConfigEntry, ConfigFlow, ConfigFlowResult, ConfigSubentryFlow
 from homeassistant.const import CONF_NAME, CONF_URL
 from homeassistant.core import callback
-from homeassistant.helpers.aiohttp_client import async_get_clientsession
-from homeassistant.util import dt as dt_util
+from homeassistant.helpers.service_info.zeroconf import ZeroconfServiceInfo
 
-from . import flow_forms as forms
-from .const import (
-    CONF_CHAIN_ID,
-    CONF_EXPORT_METER,
-    CONF_IMPORT_METER,
-    CONF_INVITE,
-    CONF_LEDGER,
-    CONF_MARKET,
-    CONF_METER_GENERATION,
-    DOMAIN,
-    LOGGER,
-)
-from .energy_settings import GridMeters, async_propose_meters
-from .household.identity import Identity
-from .household.policy import SurplusPolicy
-from .household.reason import price_text
-from .household.terms import HomeLimits
-from .meter import entity_of
+from .const import CONF_INVITE, CONF_METER_GENERATION, DOMAIN, SUBENTRIES
+from .events import plain
+from .flows import forms
+from .flows.device_flows import SUBENTRY_FLOWS
+from .flows.discovery import Announced, async_moved, entry_of
+from .flows.energy_settings import FoundDevice, async_find_devices, async_propose_meters
+from .flows.joining import Fault, Joining
+from .flows.options_flow import EnergyTradeOptionsFlow
+from .flows.policy_steps import PolicyDialog, new_options
+from .migration import MINOR_VERSION, VERSION
 from .operator import pin_of
-from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable, MarketInfo
-from .store import NotWrittenError, async_identities
+from .protocol.invitation import is_link
+
+NAME_MAX: Final = 80
 
 
 class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
-    """Three steps: join, meter, prices. Each fault is shown at the step that can mend it."""
+    """Join, meter, devices, policy, its settings, preview. Each fault is shown at the step that can mend it."""
 
-    VERSION = 1
-    MINOR_VERSION = 1
+    VERSION = VERSION
+    MINOR_VERSION = MINOR_VERSION
+
+    _joining: Joining
+    _policy: PolicyDialog
 
     def __init__(self) -> None:
-        self._url = ""
-        self._client: CoordinatorClient
-        self._info: MarketInfo
-        self._identity: Identity
         self._data: dict[str, Any] = {}
+        self._devices: list[FoundDevice] = []
 
     @staticmethod
     @callback
     @override
     def async_get_options_flow(config_entry: ConfigEntry[Any]) -> EnergyTradeOptionsFlow:
-        """Return the flow that changes the prices."""
+        """Return the flow that changes what the owner wants."""
         return EnergyTradeOptionsFlow()
+
+    @classmethod
+    @callback
+    @override
+    def async_get_supported_subentry_types(cls, config_entry: ConfigEntry[Any]) -> dict[str, type[ConfigSubentryFlow]]:
+        """Return the flows that add the home's devices."""
+        return {kind: SUBENTRY_FLOWS[kind] for kind in SUBENTRIES}
 
     @override
     async def async_step_user(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask for coordinator and invite, and join."""
+        """Ask for coordinator and invite, or a link that holds both, and join."""
         errors: dict[str, str] = {}
         reason = ""
         if user_input is not None:
-            errors, reason = await self._connect(user_input[CONF_URL])
+            self._joining = Joining(self.hass)
+            errors, reason = await self._joining.async_invited(user_input[CONF_URL], user_input.get(CONF_INVITE, ""))
             if not errors:
-                errors, reason = await self._join(user_input)
+                errors, reason = await self._joining.async_join(user_input[CONF_NAME])
             if not errors:
-                await self.async_set_unique_id(self._identity.account, raise_on_progress=False)
-                self._abort_if_unique_id_configured()
-                self._data = {CONF_URL: self._url, CONF_NAME: user_input[CONF_NAME].strip()}
-                return await self.async_step_meter()
+                return await self._joined(user_input[CONF_NAME])
         shown = user_input or {CONF_NAME: self.hass.config.location_name}
         return self.async_show_form(
             step_id="user",
             data_schema=self.add_suggested_values_to_schema(forms.USER, shown),
             errors=errors,
-            description_placeholders={"reason": reason, "example_url": forms.EXAMPLE_URL},
+            description_placeholders={
+                "reason": reason,
+                "example_url": forms.EXAMPLE_URL,
+                "example_link": forms.EXAMPLE_LINK,
+            },
+        )
+
+    @override
+    async def async_step_zeroconf(self, discovery_info: ZeroconfServiceInfo) -> ConfigFlowResult:
+        """Take a coordinator that announced itself: a new market is offered, a known one's address kept up to date."""
+        try:
+            announced = Announced.read(discovery_info.properties)
+        except ValueError:
+            return self.async_abort(reason="invalid_discovery")
+        known = entry_of(self.hass, announced)
+        if known is not None:
+            if await async_moved(self.hass, known, announced):
+                self.hass.config_entries.async_update_entry(known, data={**known.data, CONF_URL: announced.url})
+                self.hass.config_entries.async_schedule_reload(known.entry_id)
+            return self.async_abort(reason="already_configured")
+        await self.async_set_unique_id(announced.place)
+        self._abort_if_unique_id_configured()
+        self._joining = Joining(self.hass)
+        errors, _ = await self._joining.async_connect(announced.url, announced.market_data)
+        if errors:
+            return self.async_abort(reason="cannot_connect")
+        if not announced.signed_by(self._joining.info.operator_public_key):
+            return self.async_abort(reason="invalid_discovery")
+        self.context["title_placeholders"] = {"name": plain(self._joining.info.name)}
+        return await self.async_step_discovery_confirm()
+
+    async def async_step_discovery_confirm(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for the invite to a market that was found, and join."""
+        errors: dict[str, str] = {}
+        reason = ""
+        if user_input is not None:
+            errors, reason = await self._invited_here(user_input[CONF_INVITE], self._joining.url)
+            if not errors:
+                errors, reason = await self._joining.async_join(user_input[CONF_NAME])
+            if not errors:
+                return await self._joined(user_input[CONF_NAME])
+        shown = user_input or {CONF_NAME: self.hass.config.location_name}
+        return self.async_show_form(
+            step_id="discovery_confirm",
+            data_schema=self.add_suggested_values_to_schema(forms.DISCOVERED, shown),
+            errors=errors,
+            description_placeholders={
+                "reason": reason,
+                "operator": self._joining.info.operator_account,
+                **self._market_words(),
+            },
         )
 
     async def async_step_meter(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
@@ -88,18 +128,18 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
         errors: dict[str, str] = {}
         reason = ""
         if user_input is None:
-            proposed = await async_propose_meters(self.hass)
-            shown: Mapping[str, Any] = forms.meter_values(proposed)
+            shown: Mapping[str, Any] = forms.meter_values(await async_propose_meters(self.hass))
         else:
             shown = user_input
             self._abort_if_unique_id_configured()  # another flow was quicker: its meter must keep its key
             errors, reason = forms.check_meters(self.hass, user_input)
             if not errors:
-                errors, reason = await self._register(forms.limits(user_input))
+                errors, reason = await self._joining.async_register(forms.limits(user_input))
             if not errors:
-                self._data |= self._market_data() | pin_of(self._info) | forms.meter_data(self.hass, user_input)
-                self._data[CONF_METER_GENERATION] = 1
-                return await self.async_step_policy()
+                joined = self._joining.market_data | pin_of(self._joining.info)
+                self._data |= joined | forms.meter_data(self.hass, user_input) | {CONF_METER_GENERATION: 1}
+                self._policy = PolicyDialog(self.hass, self._joining.info, self._data)
+                return await self.async_step_devices()
         return self.async_show_form(
             step_id="meter",
             data_schema=self.add_suggested_values_to_schema(forms.METER, shown),
@@ -107,38 +147,104 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
             description_placeholders={"reason": reason, **self._market_words()},
         )
 
+    async def async_step_devices(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Offer the solar plants and batteries that the Energy dashboard knows; without any there is no question."""
+        if user_input is None:
+            self._devices = await async_find_devices(self.hass)
+        if user_input is not None or not self._devices:
+            chosen = (user_input or {}).get(forms.FIELD_DEVICES, [])
+            self._devices = [device for device in self._devices if device.key in chosen]
+            return await self.async_step_policy()
+        suggested = {forms.FIELD_DEVICES: [device.key for device in self._devices]}
+        return self.async_show_form(
+            step_id="devices",
+            data_schema=self.add_suggested_values_to_schema(forms.devices(self._devices), suggested),
+        )
+
     async def async_step_policy(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask at what prices to trade."""
-        errors: dict[str, str] = {}
+        """Ask how to trade."""
         if user_input is not None:
-            errors = forms.check_prices(user_input, self._info)
-            if not errors:
-                return self.async_create_entry(
-                    title=self._info.name, data=self._data, options=forms.price_options(user_input)
-                )
-        shown = user_input or forms.price_values(SurplusPolicy.between_tariffs(self._info))
+            self._policy.choose(user_input)
+            return await self.async_step_settings()
         return self.async_show_form(
             step_id="policy",
-            data_schema=self.add_suggested_values_to_schema(forms.prices(self._info), shown),
+            data_schema=self.add_suggested_values_to_schema(self._policy.kind_form, self._policy.kind_shown),
+            description_placeholders=self._policy.words,
+        )
+
+    async def async_step_settings(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for the policy's settings."""
+        errors: dict[str, str] = {}
+        reason = ""
+        if user_input is not None:
+            errors, reason = await self._policy.async_read(user_input)
+            if not errors:
+                return await self.async_step_preview()
+        return self.async_show_form(
+            step_id="settings",
+            data_schema=self.add_suggested_values_to_schema(self._policy.form, user_input or self._policy.shown),
             errors=errors,
-            description_placeholders=_tariff_words(self._info),
+            description_placeholders={"reason": reason, **self._policy.words},
+        )
+
+    async def async_step_preview(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Show what the policy would have done in the last days; then it begins, at first in the shadow if wanted."""
+        if user_input is not None:
+            return self._create(shadow=user_input[forms.FIELD_SHADOW])
+        week = await self._policy.async_preview(self._joining.client)
+        return self.async_show_form(
+            step_id=week.step,
+            data_schema=self.add_suggested_values_to_schema(forms.SHADOW_FORM, {forms.FIELD_SHADOW: True}),
+            description_placeholders={**week.words, **self._policy.words},
+        )
+
+    async def async_step_no_preview(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Begin without a preview: nothing is recorded yet."""
+        return await self.async_step_preview(user_input)
+
+    async def async_step_reauth(self, _entry_data: Mapping[str, Any]) -> ConfigFlowResult:
+        """Begin anew with a market that no longer knows this home."""
+        return await self.async_step_reauth_confirm()
+
+    async def async_step_reauth_confirm(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for a new invite and join again with the same keys: the account's money and energy stay its own."""
+        entry = self._get_reauth_entry()
+        errors: dict[str, str] = {}
+        reason = ""
+        if user_input is not None:
+            self._joining = Joining(self.hass)
+            limits = forms.kept_limits(entry.data)
+            errors, reason = await self._joining.async_rejoin(entry, user_input[CONF_INVITE], limits)
+            if not errors:
+                generation = entry.data[CONF_METER_GENERATION] + self._joining.meter_replaced
+                updates = {CONF_URL: self._joining.url, CONF_METER_GENERATION: generation}
+                return self.async_update_reload_and_abort(entry, data_updates=updates)
+        return self.async_show_form(
+            step_id="reauth_confirm",
+            data_schema=forms.REAUTH,
+            errors=errors,
+            description_placeholders={"reason": reason, "name": entry.title, "url": entry.data[CONF_URL]},
         )
 
     async def async_step_reconfigure(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Change the coordinator's address or the meter's entities."""
+        """Change the coordinator's address, the meter's entities or the connection's limits."""
         entry = self._get_reconfigure_entry()
         errors: dict[str, str] = {}
         reason = ""
         if user_input is not None:
-            errors, reason = await self._connect(user_input[CONF_URL], entry)
+            self._joining = Joining(self.hass)
+            errors, reason = await self._joining.async_connect(user_input[CONF_URL], entry.data)
             if not errors:
                 errors, reason = forms.check_meters(self.hass, user_input)
+            limits = forms.limits(user_input)
+            if not errors and limits != forms.kept_limits(entry.data):
+                errors, reason = await self._joining.async_change_limits(entry, limits)
             if not errors:
-                updates = {CONF_URL: self._url, **forms.meter_references(self.hass, user_input)}
-                changed = any(entry.data[key] != updates[key] for key in (CONF_IMPORT_METER, CONF_EXPORT_METER))
+                updates = {CONF_URL: self._joining.url, **forms.meter_data(self.hass, user_input)}
+                changed = forms.other_meter(entry.data, updates) or self._joining.meter_replaced
                 updates[CONF_METER_GENERATION] = entry.data[CONF_METER_GENERATION] + changed
                 return self.async_update_reload_and_abort(entry, data_updates=updates)
-        shown = user_input or {CONF_URL: entry.data[CONF_URL], **self._present_meters(entry)}
+        shown = user_input or {CONF_URL: entry.data[CONF_URL], **forms.present_meters(self.hass, entry.data)}
         return self.async_show_form(
             step_id="reconfigure",
             data_schema=self.add_suggested_values_to_schema(forms.RECONFIGURE, shown),
@@ -146,103 +252,30 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
             description_placeholders={"reason": reason, "name": entry.title},
         )
 
-    async def _connect(self, url: str, entry: ConfigEntry[Any] | None = None) -> forms.Fault:
-        """Ask the coordinator for its market; with an entry it must be the same market."""
-        self._url = forms.normal_url(url)
-        if not self._url:
-            return {CONF_URL: "invalid_url"}, ""
-        self._client = CoordinatorClient(async_get_clientsession(self.hass), self._url)
-        try:
-            self._info = await self._client.market()
-        except (CoordinatorUnavailable, CoordinatorRefused, aiohttp.InvalidURL) as error:
-            return {CONF_URL: "cannot_connect"}, str(error)
-        if entry is not None and any(entry.data[key] != value for key, value in self._market_data().items()):
-            return {CONF_URL: "other_market"}, self._info.name
-        return {}, ""
+    async def _joined(self, name: str) -> ConfigFlowResult:
+        """Go on as the account that has joined."""
+        await self.async_set_unique_id(self._joining.identity.account, raise_on_progress=False)
+        self._abort_if_unique_id_configured()
+        self._data = {CONF_URL: self._joining.url, CONF_NAME: name.strip()}
+        return await self.async_step_meter()
 
-    async def _join(self, user_input: Mapping[str, Any]) -> forms.Fault:
-        """Join with keys that are on disk before the coordinator hears of them."""
-        now = int(dt_util.utcnow().timestamp())
-        try:
-            self._identity = await async_identities(self.hass).async_load_or_create(self._info)
-            name, invite = user_input[CONF_NAME].strip(), user_input[CONF_INVITE].strip()
-            join = self._identity.join(self._info.market, invite, name, now)
-            await self._client.join(join, self._identity.account_key, self._info.domain)
-        except NotWrittenError:
-            return {"base": "not_written"}, ""
-        except ValueError:
-            LOGGER.exception("The file with the keys cannot be read")
-            return {"base": "keys_unreadable"}, ""
-        except CoordinatorUnavailable as error:
-            return {"base": "cannot_connect"}, str(error)
-        except CoordinatorRefused as refusal:
-            return forms.join_fault(refusal)
-        return {}, ""
+    def _create(self, *, shadow: bool) -> ConfigFlowResult:
+        options = {**new_options(self._policy.kind, self._policy.settings), forms.FIELD_SHADOW: shadow}
+        return self.async_create_entry(
+            title=plain(self._joining.info.name, NAME_MAX),
+            data=self._data,
+            options=options,
+            subentries=[device.subentry() for device in self._devices],
+        )
 
-    async def _register(self, limits: HomeLimits) -> forms.Fault:
-        """Bind the meter's key to the account; one that is bound with other limits is left for a new key."""
-        try:
-            try:
-                await self._send_registration(limits)
-            except CoordinatorRefused as refusal:
-                if refusal.code != "meter_taken":
-                    raise
-                self._identity = await async_identities(self.hass).async_replace_meter(self._info, self._identity)
-                await self._send_registration(limits)
-        except NotWrittenError:
-            return {"base": "not_written"}, ""
-        except CoordinatorUnavailable as error:
-            return {"base": "cannot_connect"}, str(error)
-        except CoordinatorRefused as refusal:
-            return {"base": "refused"}, f"{refusal.code}: {refusal}"
-        return {}, ""
-
-    async def _send_registration(self, limits: HomeLimits) -> None:
-        identity = self._identity
-        registration = identity.registration(limits)
-        await self._client.register_meter(registration, identity.meter_key, identity.account_key, self._info.domain)
-
-    def _market_data(self) -> dict[str, Any]:
-        domain = self._info.domain
-        return {CONF_MARKET: self._info.market, CONF_CHAIN_ID: domain.chain_id, CONF_LEDGER: domain.ledger}
+    async def _invited_here(self, invite: str, url: str) -> Fault:
+        """Take an invite word for the market at ``url``, or a link, which may name another address of it."""
+        expected = self._joining.market_data
+        errors, reason = await self._joining.async_invited(*(invite, "") if is_link(invite) else (url, invite))
+        if not errors and self._joining.market_data != expected:
+            return {CONF_INVITE: "other_market"}, plain(self._joining.info.name)
+        return {CONF_INVITE if field == CONF_URL else field: code for field, code in errors.items()}, reason
 
     def _market_words(self) -> dict[str, str]:
-        minutes = f"{self._info.interval_s / 60:g}"
-        return {"market": self._info.name, "url": self._url, "minutes": minutes}
-
-    def _present_meters(self, entry: ConfigEntry[Any]) -> dict[str, Any]:
-        found = (
-            None if (reference := entry.data.get(key)) is None else entity_of(self.hass, reference)
-            for key in (CONF_IMPORT_METER, CONF_EXPORT_METER)
-        )
-        return forms.meter_entities(GridMeters(*found))
-
-
-class EnergyTradeOptionsFlow(OptionsFlowWithReload):
-    """Changes the prices."""
-
-    async def async_step_init(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask at what prices to trade."""
-        if self.config_entry.state is not ConfigEntryState.LOADED:
-            return self.async_abort(reason="not_loaded")
-        info: MarketInfo = self.config_entry.runtime_data.coordinator.info
-        errors: dict[str, str] = {}
-        if user_input is not None:
-            errors = forms.check_prices(user_input, info)
-            if not errors:
-                return self.async_create_entry(data=forms.price_options(user_input))
-        shown = user_input or forms.saved_prices(self.config_entry.options)
-        return self.async_show_form(
-            step_id="init",
-            data_schema=self.add_suggested_values_to_schema(forms.prices(info), shown),
-            errors=errors,
-            description_placeholders=_tariff_words(info),
-        )
-
-
-def _tariff_words(info: MarketInfo) -> dict[str, str]:
-    return {
-        "market": info.name,
-        "feed_in": price_text(info.feed_in_micro_per_kwh, info.currency),
-        "supplier": price_text(info.supplier_micro_per_kwh, info.currency),
-    }
+        info = self._joining.info
+        return {"market": plain(info.name), "url": self._joining.url, "minutes": f"{info.interval_s / 60:g}"}

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, override
 
 from homeassistant.config_entries import ConfigEntry
-from homeassistant.core import HomeAssistant, callback
+from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
+from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.debounce import Debouncer
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
+from homeassistant.loader import async_get_loaded_integration
 from homeassistant.util import dt as dt_util
 
 from . import issues
 from .const import DOMAIN, LOGGER, POLL_ALONE, POLL_CONNECTED
-from .data import AccountState, HomeData, PlacedOrder, prices_of
+from .data import AccountState, HomeData, PlacedOrder, prices_of, volumes_of
+from .events import moment, order_changes
+from .flexibility import Flexibility
+from .grid import with_event, with_signals
 from .home import Home
+from .household.agent import HouseholdAgent
+from .household.orders import OrderStatus
 from .operator import is_pinned, pin_of
-from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable, MarketInfo
-from .protocol.units import interval_start
+from .protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
+from .protocol.units import MICRO, WH_PER_KWH, interval_start
 from .protocol.wire import read_int
+from .session import HomeClient
+from .settled.statistics import StatisticsPublisher
+from .settled.verification import ReceiptVerifier
+from .sources.outlook import OutlookSource
 
+ORDERS_ASKED = 100
+NONSENSE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What reading an answer or message can raise that makes no sense: no such field, no such moment, no such number."""
 RECONNECT_S_MIN, RECONNECT_S_MAX = 1.0, 60.0
 _OWN_ORDERS = frozenset({"traded", "order_closed"})
+_SETTLED = frozenset({"interval_settled", "interval_resettled", "settlement_confirmed", "interval_corrected"})
+_NOT_A_MEMBER = frozenset({"not_a_member", "unauthorized"})
 _ORDER_FIELDS = ("buy", "sell", "digest")
 _HISTORY_INTERVALS = 4
 
@@ -38,6 +54,10 @@ class EnergyTradeData:
 
     coordinator: EnergyTradeCoordinator
     home: Home
+    outlook: OutlookSource
+    statistics: StatisticsPublisher
+    verifier: ReceiptVerifier
+    flexibility: Flexibility
 
 
 class Connection(StrEnum):
@@ -53,9 +73,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
 
     config_entry: EnergyTradeConfigEntry
 
-    def __init__(
-        self, hass: HomeAssistant, entry: EnergyTradeConfigEntry, client: CoordinatorClient, home: Home
-    ) -> None:
+    def __init__(self, hass: HomeAssistant, entry: EnergyTradeConfigEntry, client: HomeClient, home: Home) -> None:
         super().__init__(
             hass,
             LOGGER,
@@ -70,6 +88,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         self._sequence: int | None = None
         self._orders_seen = 0
         self._stream: asyncio.Task[None] | None = None
+        self._settled_listeners: list[Callable[[int], None]] = []
         # Spread over some seconds: the homes of a community hear of everything at the same moment.
         pause_s = random.uniform(1, 3)  # noqa: S311 - no secret
         self._refresh_soon = Debouncer(hass, LOGGER, cooldown=pause_s, immediate=False, function=self.async_refresh)
@@ -103,21 +122,17 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         name = f"{DOMAIN} stream {self.config_entry.entry_id}"
         self._stream = self.config_entry.async_create_background_task(self.hass, self._listen(), name)
 
+    @callback
+    def async_listen_settled(self, listener: Callable[[int], None]) -> CALLBACK_TYPE:
+        """Call the listener with each delivery start that is settled, on chain or corrected; return how to stop."""
+        self._settled_listeners.append(listener)
+        return lambda: self._settled_listeners.remove(listener)
+
     @override
     async def _async_update_data(self) -> HomeData:
-        account = self.home.agent.identity.account
+        before = self.latest
         try:
-            info = await self.client.market()
-            self._use(info)
-            since = interval_start(info.time, info.interval_s) - _HISTORY_INTERVALS * info.interval_s
-            rows = await self.client.intervals(since=since)
-            orders = await self.client.orders(account)
-            return HomeData(
-                info=info,
-                account=AccountState.from_wire(await self.client.account(account)),
-                prices=prices_of(rows),
-                orders=tuple(PlacedOrder.from_wire(order) for order in orders),
-            )
+            data = await self._ask()
         except CoordinatorUnavailable as error:
             raise UpdateFailed(
                 translation_domain=DOMAIN,
@@ -126,15 +141,51 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
                 retry_after=error.retry_after_s,
             ) from error
         except CoordinatorRefused as refusal:
+            if refusal.code in _NOT_A_MEMBER:
+                raise ConfigEntryAuthFailed(translation_domain=DOMAIN, translation_key="not_a_member") from refusal
             raise UpdateFailed(
                 translation_domain=DOMAIN,
                 translation_key="refused",
                 translation_placeholders={"code": refusal.code, "reason": str(refusal)},
             ) from refusal
-        except ValueError as error:
+        except NONSENSE as error:
             raise UpdateFailed(
                 translation_domain=DOMAIN, translation_key="unusable", translation_placeholders={"reason": str(error)}
             ) from error
+        if (latest := self.latest) is not None and latest is not before:
+            data = replace(data, account=latest.account)  # the stream spoke meanwhile: its word is the newer one
+        self._compare(latest, data)
+        return data
+
+    async def _ask(self) -> HomeData:
+        account = self.home.agent.identity.account
+        info = await self.client.market()
+        self._use(info)
+        since = interval_start(info.time, info.interval_s) - _HISTORY_INTERVALS * info.interval_s
+        rows = await self.client.intervals(since=since)
+        orders = await self.client.orders(account, ORDERS_ASKED)
+        return HomeData(
+            info=info,
+            account=AccountState.from_wire(await self.client.account(account)),
+            prices=prices_of(rows),
+            volumes=volumes_of(rows),
+            orders=tuple(PlacedOrder.from_wire(order) for order in orders),
+        )
+
+    @callback
+    def _compare(self, before: HomeData | None, now: HomeData) -> None:
+        """Tell the agent what became of its orders, and the listeners what is new; plan anew when that matters."""
+        home = self.home
+        known = {order.digest: order for order in (() if before is None else before.orders)}
+        home.agent.heard(map(_status, now.orders), complete=_tells_all(now.orders, home.agent))
+        first, home.orders_known = not home.orders_known, True
+        if first or before is None or before.orders != now.orders:
+            home.async_replan()
+        if before is None:
+            return
+        for kind, words in order_changes(known, now.orders, now.info.currency):
+            home.async_emit(kind, words)
+        self._tell_settled(before.account, now.account)
 
     def _use(self, info: MarketInfo) -> None:
         """Take new rules over, but never another market's or an unknown operator's."""
@@ -142,17 +193,20 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
             raise ValueError(reason)
         self.home.clock_offset_s = int(dt_util.utcnow().timestamp()) - info.time
         self.home.agent.info = info
+        self.home.async_see_grid(with_signals(self.home.grid, info.signals, info.time))
 
     def _mistrust(self, info: MarketInfo) -> str | None:
         """Say why nothing is sent to who answers now; raise or withdraw the repairs for it."""
         known, entry = self.info, self.config_entry
+        own = async_get_loaded_integration(self.hass, DOMAIN).version
+        issues.async_report_version(self.hass, entry, str(own), info.version)
         same = (info.market, info.domain, info.interval_s) == (known.market, known.domain, known.interval_s)
         pinned = is_pinned(entry, info)
         issues.async_set(self.hass, entry, issues.OTHER_MARKET, None if same else {"found": info.name})
         words = {"found": info.operator_account, "known": known.operator_account}
         issue = (words, pin_of(info)) if same and not pinned else (None, None)
         issues.async_set(self.hass, entry, issues.OPERATOR_CHANGED, *issue)
-        self.home.async_hold(not (same and pinned))
+        self.home.carrier.async_hold(not (same and pinned))
         if not same:
             return "another market answers at this address"
         return None if pinned else "the market's operator has another key than before"
@@ -163,6 +217,9 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         refusal = home.refusal if home.refusals_in_a_row >= issues.REFUSALS_BEFORE_ISSUE else None
         issues.async_report_meter(self.hass, self.config_entry, refusal)
         issues.async_report_blocked(self.hass, self.config_entry, home.blocked)
+        issues.async_report_policy(self.hass, self.config_entry, home.policy_problem)
+        balance = None if self.latest is None else f"{self.latest.account.money_micro / MICRO:.2f} {self.info.currency}"
+        issues.async_report_wallet(self.hass, self.config_entry, balance if home.wallet_low else None)
         if home.orders_answered != self._orders_seen:
             self._orders_seen = home.orders_answered
             self._refresh_soon.async_schedule_call()
@@ -189,7 +246,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
             self.update_interval = POLL_CONNECTED if streaming else POLL_ALONE
             self._refresh_soon.async_schedule_call()
             if streaming:
-                self.home.async_deliver()
+                self.home.carrier.async_deliver()
             self.async_update_listeners()
 
     @callback
@@ -209,10 +266,23 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
                     self.home.clock_offset_s = int(dt_util.utcnow().timestamp()) - read_int(message, "at")
                 case "snapshot" | "state":
                     self._take_rows(message)
-                case "event" if message.get("event") in _OWN_ORDERS and self._is_own(message.get("data")):
-                    self._refresh_soon.async_schedule_call()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+                case "event":
+                    self._take_event(message.get("event"), message["data"])
+        except NONSENSE as error:
             LOGGER.debug("A message of the stream makes no sense (%r): %.200s", error, message)
+
+    def _take_event(self, name: object, data: Mapping[str, Any]) -> None:
+        """Take over what happened in the market, in the grid or to the home's settlement."""
+        if name in _OWN_ORDERS and self._is_own(data):
+            self._refresh_soon.async_schedule_call()
+        elif name in _SETTLED:
+            start = read_int(data, "delivery_start")
+            for listener in tuple(self._settled_listeners):
+                listener(start)
+        else:
+            now = self.home.market_time()
+            until = self.next_start() + self.info.interval_s
+            self.home.async_see_grid(with_event(self.home.grid, name, data, now, until))
 
     def _take_rows(self, message: Mapping[str, Any]) -> None:
         if (latest := self.latest) is None:
@@ -220,9 +290,27 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         own = [row for row in message.get("accounts", ()) if row.get("account") == self.home.agent.identity.account]
         account = AccountState.from_wire(own[0]) if own else None
         data = latest.with_rows(account, message.get("intervals", ()))
+        if account is not None:
+            self._tell_settled(latest.account, account)
         if data != latest:
             self.data = data
             self.async_update_listeners()
+
+    @callback
+    def _tell_settled(self, before: AccountState, now: AccountState) -> None:
+        """Tell what a settlement changed in the account's totals."""
+        if (before.bought_wh, before.sold_wh) == (now.bought_wh, now.sold_wh):
+            return
+        words = {
+            "bought_kwh": (now.bought_wh - before.bought_wh) / WH_PER_KWH,
+            "sold_kwh": (now.sold_wh - before.sold_wh) / WH_PER_KWH,
+            "paid": (now.cost_micro - before.cost_micro) / MICRO,
+            "received": (now.revenue_micro - before.revenue_micro) / MICRO,
+            "saved": (now.saved_micro - before.saved_micro) / MICRO,
+            "currency": self.info.currency,
+            "at": moment(self.home.market_time()),
+        }
+        self.home.async_emit("trade_settled", words)
 
     def _is_own(self, data: object) -> bool:
         """Tell whether an event is about an order of this home, as far as it placed it itself."""
@@ -231,3 +319,26 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         orders = () if (latest := self.latest) is None else latest.orders
         known = {"0x" + order.digest.hex() for order in orders}
         return any(data.get(name) in known or data.get(name) in self.home.recent_orders for name in _ORDER_FIELDS)
+
+
+def _tells_all(orders: Sequence[PlacedOrder], agent: HouseholdAgent) -> bool:
+    """Tell whether an order that is missed cannot have come to the coordinator.
+
+    Its newest orders are asked for. One for an interval that had begun when the missed one was signed came before it,
+    so a list that holds such a one reaches back far enough.
+    """
+    if len(orders) < ORDERS_ASKED:
+        return True
+    oldest = min(order.delivery_start for order in orders)
+    return all(order.at >= oldest for order in agent.orders if order.cancelling and not order.heard)
+
+
+def _status(order: PlacedOrder) -> OrderStatus:
+    return OrderStatus(
+        digest=order.digest,
+        delivery_start=order.delivery_start,
+        side=order.side,
+        energy_wh=order.energy_wh,
+        filled_wh=order.filled_wh,
+        open=order.is_open,
+    )

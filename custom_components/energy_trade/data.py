@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .protocol.client import MarketInfo
@@ -12,6 +12,7 @@ from .protocol.units import interval_start
 from .protocol.wire import read_bytes, read_choice, read_int, read_mapping
 
 INTERVALS_KEPT = 200
+_OPEN = frozenset({"received", "triggered", "resting", "partly_filled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,19 @@ class PlacedOrder:
     energy_wh: int
     filled_wh: int
     status: str
+    limit_price_micro_per_kwh: int | None = None
+    reason: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can still trade."""
+        return self.status in _OPEN
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> PlacedOrder:
         """Read an order of ``GET /accounts/{address}/orders``."""
         terms = read_mapping(wire, "terms")
+        price = terms.get("limit_price_micro_per_kwh")
         return cls(
             digest=read_bytes(wire, "order", 32),
             delivery_start=read_int(terms, "delivery_start"),
@@ -56,7 +65,18 @@ class PlacedOrder:
             energy_wh=read_int(terms, "energy_wh"),
             filled_wh=read_int(wire, "filled_wh"),
             status=str(wire.get("status")),
+            limit_price_micro_per_kwh=None if price is None else read_int(terms, "limit_price_micro_per_kwh"),
+            reason=None if wire.get("reason") is None else str(wire["reason"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalVolume:
+    """What all homes together traded for one interval, and between how many it was settled."""
+
+    traded_wh: int
+    settled_wh: int | None
+    homes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +87,7 @@ class HomeData:
     account: AccountState
     prices: Mapping[int, int | None]
     orders: tuple[PlacedOrder, ...]
+    volumes: Mapping[int, IntervalVolume] = field(default_factory=dict)
 
     def price_at(self, at: int, intervals_later: int = 0) -> int | None:
         """Return the price (micro per kWh) of the interval that holds ``at``, or of a later one."""
@@ -80,9 +101,12 @@ class HomeData:
 
     def with_rows(self, account: AccountState | None, intervals: Iterable[Mapping[str, Any]]) -> HomeData:
         """Return the data with newer rows put in."""
-        prices = {**self.prices, **prices_of(intervals)}
+        rows = tuple(intervals)
+        prices = {**self.prices, **prices_of(rows)}
         newest = dict(sorted(prices.items())[-INTERVALS_KEPT:])
-        return replace(self, account=account or self.account, prices=newest)
+        volumes = {**self.volumes, **volumes_of(rows)}
+        kept = {start: volume for start, volume in volumes.items() if start in newest}
+        return replace(self, account=account or self.account, prices=newest, volumes=kept)
 
 
 def prices_of(intervals: Iterable[Mapping[str, Any]]) -> dict[int, int | None]:
@@ -91,4 +115,17 @@ def prices_of(intervals: Iterable[Mapping[str, Any]]) -> dict[int, int | None]:
     for row in intervals:
         price = row.get("price_micro_per_kwh")
         found[read_int(row, "delivery_start")] = None if price is None else read_int(row, "price_micro_per_kwh")
+    return found
+
+
+def volumes_of(intervals: Iterable[Mapping[str, Any]]) -> dict[int, IntervalVolume]:
+    """Return by delivery start what all homes traded; ``ValueError`` names a field that is wrong."""
+    found: dict[int, IntervalVolume] = {}
+    for row in intervals:
+        settled = row.get("settled_wh")
+        found[read_int(row, "delivery_start")] = IntervalVolume(
+            traded_wh=read_int(row, "volume_wh"),
+            settled_wh=None if settled is None else read_int(row, "settled_wh"),
+            homes=read_int(row, "homes"),
+        )
     return found

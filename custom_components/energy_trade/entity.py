@@ -11,6 +11,7 @@ from homeassistant.helpers.update_coordinator import CoordinatorEntity
 
 from .const import DOMAIN
 from .coordinator import EnergyTradeCoordinator
+from .home import Home
 
 
 class EnergyTradeEntity(CoordinatorEntity[EnergyTradeCoordinator]):
@@ -33,6 +34,11 @@ class EnergyTradeEntity(CoordinatorEntity[EnergyTradeCoordinator]):
             configuration_url=entry.data[CONF_URL],
             entry_type=DeviceEntryType.SERVICE,
         )
+
+    @property
+    def home(self) -> Home:
+        """The home that the entity belongs to."""
+        return self.coordinator.home
 
     @property
     @override

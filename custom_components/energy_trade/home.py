@@ -1,38 +1,48 @@
-"""The home at work: reads its meter at each boundary, signs, plans, and delivers what was signed."""
+"""The home at work: reads its meter at each boundary, signs, plans, and tells what happened."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.event import async_track_point_in_utc_time
 from homeassistant.util import dt as dt_util
 
+from .carrier import Carrier, StateSaver
 from .const import LOGGER
+from .events import event_time, order_words
+from .grid import GRID_SOURCES, GridView, without_past
 from .household.agent import HouseholdAgent
-from .household.corrections import agree
-from .household.courier import Answer, deliver, line_up
+from .household.courier import Answer
+from .household.forecast import STALE_AFTER_INTERVALS
 from .household.guard import GuardRefusal
 from .household.outbox import Outgoing
+from .household.outlook import GridEvent, Outlook
+from .household.planner import Planned
 from .household.reason import Refusal
 from .meter import MeterEntities, read_sample
-from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable
+from .options import apply_options, policy_problem
+from .protocol.client import CoordinatorClient, CoordinatorRefused
 from .protocol.messages import Cancel, DeviceReceipt, Order, Side, TimeInForce
 from .protocol.units import interval_start
 from .protocol.wire import read_int
-from .store import NotWrittenError, StateStore
 
-ANSWER_S = 15.0
 ORDERS_REMEMBERED = 100
-RETRY_S_MIN, RETRY_S_MAX = 5.0, 300.0
 WITHDRAWAL_VALID_S = 86_400
+
+type EventListener = Callable[[str, Mapping[str, Any]], None]
+
+
+class OutlookProvider(Protocol):
+    """Where the outlook of a plan comes from."""
+
+    def current(self, at: int) -> Outlook:
+        """Return what is known at ``at`` (UTC seconds); never raises."""
 
 
 class Home:
@@ -53,66 +63,148 @@ class Home:
         self.last_boundary = 0
         self.refusal: GuardRefusal | None = None
         self.refusals_in_a_row = 0
-        self.blocked: Refusal | None = None
         self.receipt: DeviceReceipt | None = None
         self.rejected: tuple[Outgoing, CoordinatorRefused] | None = None
         self.orders_answered = 0
-        self.held = False
+        self.orders_known = False
+        self.wallet_low = False
+        self.policy_problem = policy_problem(entry.options, agent.info)
         self.recent_orders: deque[str] = deque(maxlen=ORDERS_REMEMBERED)
+        self.grid = GridView()
+        self._asked: dict[str, GridEvent] = {}
+        self.outlook = Outlook()
+        self.carrier = Carrier(
+            hass,
+            entry,
+            agent,
+            client,
+            save,
+            now=self.market_time,
+            answered=self._answered,
+            changed=self.async_changed,
+        )
         self._hass = hass
         self._entry = entry
         self._client = client
-        self._save = save
+        self._source: OutlookProvider | None = None
         self._listeners: list[Callable[[], None]] = []
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._event_listeners: list[EventListener] = []
         self._timer: CALLBACK_TYPE | None = None
-        self._wake = asyncio.Event()
-        self._delivery: asyncio.Task[None] | None = None
-        self._lined_up = False
-        self._agreed_at: int | None = None
+        self._blocked_rules: dict[int, str] = {}
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is sent because somebody else answers than the home knows."""
+        return self.carrier.held
+
+    @property
+    def blocked(self) -> Refusal | None:
+        """Why the coordinator takes no readings of this meter, if it does not."""
+        return self.carrier.blocked
+
+    @property
+    def plan(self) -> Mapping[int, Planned]:
+        """What was decided last about each interval that is not past, by delivery start."""
+        return self.agent.plan_for()
 
     def market_time(self) -> int:
         """Return the coordinator's time (UTC seconds), as far as this home knows it."""
         return int(dt_util.utcnow().timestamp()) - self.clock_offset_s
 
     @callback
-    def async_start(self) -> None:
+    def async_start(self, source: OutlookProvider) -> None:
         """Wait for the next boundary, and deliver what an earlier run has left."""
+        self._source = source
         self._schedule()
         self._entry.async_on_unload(self._stop)
-        self.async_deliver()
+        self.carrier.async_deliver()
 
     @callback
-    def async_listen(self, listener: Callable[[], None]) -> None:
-        """Call the listener after each boundary and each delivery."""
+    def async_listen(self, listener: Callable[[], None]) -> CALLBACK_TYPE:
+        """Call the listener after each boundary, each delivery and each change; return how to stop that."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     @callback
-    def async_deliver(self) -> None:
-        """Deliver what waits, in the background; a delivery that pauses after a failure goes on now."""
-        self._wake.set()
-        if self._delivery is None or self._delivery.done():
-            self._delivery = self._entry.async_create_background_task(
-                self._hass, self._deliver(), f"energy_trade delivery {self._entry.entry_id}"
-            )
+    def async_listen_events(self, listener: EventListener) -> CALLBACK_TYPE:
+        """Call the listener with each event (its kind and data); return how to stop that."""
+        self._event_listeners.append(listener)
+        return lambda: self._event_listeners.remove(listener)
 
     @callback
-    def async_hold(self, held: bool) -> None:
-        """Send nothing while somebody else answers than the home knows; keep what is signed."""
-        resumed, self.held = self.held and not held, held
-        if resumed:
-            self.async_deliver()
+    def async_emit(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Tell that something happened to this home."""
+        for listener in tuple(self._event_listeners):
+            listener(kind, data)
+
+    @callback
+    def async_changed(self) -> None:
+        """Tell the listeners that something is otherwise than before."""
+        for listener in tuple(self._listeners):
+            listener()
+
+    @callback
+    def async_see_grid(self, view: GridView) -> None:
+        """Take over what the grid says, tell what began and what ended, and plan anew when that changes anything."""
+        view = without_past(view, self.market_time())
+        before = self._asked
+        self._asked = after = {event.uid: event for event in (*view.events, *self._events_of_the_owner())}
+        changed, self.grid = view != self.grid, view
+        for uid, event in after.items():
+            if uid not in before:
+                self.async_emit("grid_event_started", event_time(event))
+        for uid, event in before.items():
+            if uid not in after:
+                self.async_emit("grid_event_ended", event_time(event))
+        if before.keys() != after.keys():
+            self.async_replan()
+        elif changed:
+            self.async_changed()
+
+    def _events_of_the_owner(self) -> list[GridEvent]:
+        """Return what the owner's calendar says the grid asks for now."""
+        now = self.market_time()
+        return [event for event in self.outlook.events if event.source not in GRID_SOURCES and event.covers(now)]
+
+    @callback
+    def async_replan(self) -> None:
+        """Plan with what is known now, and send what that asks for.
+
+        Not before the coordinator has told once which orders there are: a state that came from a backup does not know
+        what was placed after it, and would place it again.
+        """
+        if self._source is None or not self.orders_known or self.held or self.carrier.is_elsewhere:
+            return
+        at = self.market_time()
+        self.outlook = outlook = self._source.current(at)
+        if self._is_blind(at):  # what no reading shows counts as not delivered, whatever habits promise
+            outlook = replace(outlook, forecasts={})
+        self.agent.plan(at, outlook)
+        self._tell_blocked()
+        self.async_changed()
+        self.carrier.async_deliver()
+
+    def _is_blind(self, at: int) -> bool:
+        """Tell whether the meter has not been read of late, or not by this clock."""
+        return abs(at - self.agent.meter.signed_at) > STALE_AFTER_INTERVALS * self.agent.info.interval_s
+
+    @callback
+    def async_apply_options(self) -> None:
+        """Trade by the entry's options as they are now."""
+        apply_options(self.agent, self._entry.options)
+        self.policy_problem = policy_problem(self._entry.options, self.agent.info)
+        self.async_replan()
 
     async def async_place(
         self, delivery_start: int, side: Side, energy_wh: int, price: int | None, time_in_force: TimeInForce
     ) -> tuple[Outgoing, Answer | None] | Refusal:
         """Sign an order and wait for its answer; ``None``: no answer yet, it stays in the outbox."""
         item = self.agent.place(self.market_time(), delivery_start, side, energy_wh, price, time_in_force)
-        return item if isinstance(item, Refusal) else (item, await self._answer_to(item))
+        return item if isinstance(item, Refusal) else (item, await self.carrier.async_answer_to(item))
 
     async def async_cancel(self, order: bytes) -> Answer | None:
         """Cancel an order (zero: all) and wait for the answer; ``None``: it stays in the outbox."""
-        return await self._answer_to(self.agent.cancel(self.market_time(), order))
+        return await self.carrier.async_answer_to(self.agent.cancel(self.market_time(), order))
 
     async def async_withdraw(self, to: str, money_micro: int) -> dict[str, Any]:
         """Sign a withdrawal and have it brought on chain; raise what the client raises.
@@ -127,8 +219,28 @@ class Home:
     async def async_set_trading(self, enabled: bool) -> None:
         """Switch trading; off also cancels what stands in the market."""
         self.agent.set_trading(self.market_time(), enabled)
-        await self.async_save()
-        self.async_deliver()
+        await self._after_switch()
+
+    async def async_set_shadow(self, enabled: bool) -> None:
+        """Switch shadow mode; on also cancels what stands in the market."""
+        self.agent.set_shadow(self.market_time(), enabled)
+        await self._after_switch()
+
+    async def async_set_away(self, enabled: bool) -> None:
+        """Say whether the household is on vacation."""
+        self.agent.set_away(enabled)
+        await self._after_switch()
+
+    async def async_set_opted_out(self, enabled: bool) -> None:
+        """Say whether the owner wants no flexible device touched."""
+        self.agent.set_opted_out(enabled)
+        self.async_changed()  # devices are given back at once, whatever the disk says
+        await self._after_switch()
+
+    async def async_set_held(self, delivery_start: int, held: bool) -> None:
+        """Take an interval out of the plan, or put it back."""
+        self.agent.set_held(self.market_time(), delivery_start, held)
+        await self._after_switch()
 
     async def async_confirm_replacement(self) -> None:
         """Take the meter's next registers as a new beginning that is no energy."""
@@ -137,7 +249,12 @@ class Home:
 
     async def async_save(self) -> None:
         """Bring the agent's state to disk."""
-        await self._save(self.agent)
+        await self.carrier.async_save()
+
+    async def _after_switch(self) -> None:
+        await self.async_save()
+        self.async_replan()
+        self.carrier.async_deliver()
 
     @callback
     def _schedule(self) -> None:
@@ -153,7 +270,7 @@ class Home:
 
     @callback
     def _boundary(self, planned: datetime) -> None:
-        """Sign the registers, plan the next interval, send both."""
+        """Sign the registers, plan the next intervals, send both."""
         self._schedule()
         self.last_boundary = at = int(planned.timestamp())
         now = int(dt_util.utcnow().timestamp())
@@ -166,112 +283,51 @@ class Home:
         else:
             self.refusal = None
             self.refusals_in_a_row = 0
-        if not self.held:
-            self.agent.plan(self.market_time())
-        self._changed()
-        self.async_deliver()
-
-    async def _answer_to(self, item: Outgoing) -> Answer | None:
-        future: asyncio.Future[Answer] = self._hass.loop.create_future()
-        self._waiting[item.key] = future
-        self.async_deliver()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await future
-        except TimeoutError:
-            return None
-        finally:
-            del self._waiting[item.key]
+            self.async_see_grid(self.grid)
+            self.async_replan()
+        finally:  # a plan that fails keeps no reading back
+            self.async_changed()
+            self.carrier.async_deliver()
 
-    async def _deliver(self) -> None:
-        """Deliver until nothing is left to try; pause after each failure, at boundaries go on at once."""
-        pause_s = RETRY_S_MIN
-        while True:
-            self._wake.clear()
-            try:
-                await self._deliver_once()
-            except CoordinatorUnavailable as error:
-                LOGGER.debug("Nothing delivered for now: %s", error)
-                await self._pause(max(pause_s, error.retry_after_s or 0))
-                pause_s = min(2 * pause_s, RETRY_S_MAX)
-            except NotWrittenError as error:
-                LOGGER.warning("Nothing is sent before the next boundary: %s", error)
-                return
-            else:
-                if not self._wake.is_set():
-                    return
-
-    async def _deliver_once(self) -> None:
-        if self.held:
-            await self.async_save()
-            return
-        blocked: Refusal | None = None
-        try:
-            if not self._lined_up:
-                blocked = await line_up(self.agent, self._client)
-                self._lined_up = blocked is None
-            now = self.market_time()
-            self.blocked = await deliver(self.agent, self._client, self.async_save, now, self._answered) or blocked
-            await self._agree(now)
-        except CoordinatorRefused as refusal:
-            self.blocked = Refusal(refusal.code, str(refusal))
-            raise CoordinatorUnavailable(f"{refusal.code}: {refusal}") from refusal
-        finally:
-            self._changed()
-
-    async def _agree(self, at: int) -> None:
-        """Judge the corrections of settled intervals that ask for the account's signature, once an interval."""
-        start = interval_start(at, self.agent.info.interval_s)
-        if start == self._agreed_at:
-            return
-        for judgement in await agree(self.agent.identity, self.agent.info, self._client):
-            level = logging.WARNING if judgement.signature is None else logging.INFO
-            LOGGER.log(level, "Correction %s", judgement.reason.text)
-        self._agreed_at = start
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait with jitter, so that the homes of a community do not come back in step."""
-        try:
-            async with asyncio.timeout(seconds * random.uniform(0.8, 1.2)):  # noqa: S311 - no secret
-                await self._wake.wait()
-        except TimeoutError:
-            return
+    @callback
+    def _tell_blocked(self) -> None:
+        """Tell once an interval and rule that the policy would have traded but may not."""
+        plan = self.plan
+        self._blocked_rules = {start: rule for start, rule in self._blocked_rules.items() if start in plan}
+        for start, planned in plan.items():
+            reason = planned.decision.reason
+            if planned.decision.order is None and reason.rule in _BLOCKING:
+                if self._blocked_rules.get(start) != reason.rule:
+                    self.async_emit("policy_blocked", {"delivery_start": start, "reason": reason.to_dict()})
+                self._blocked_rules[start] = reason.rule
 
     @callback
     def _answered(self, item: Outgoing, answer: Answer) -> None:
-        if (future := self._waiting.get(item.key)) is not None and not future.done():
-            future.set_result(answer)
         match answer:
             case DeviceReceipt():
                 self.receipt = answer
             case dict() if isinstance(item.message, Order):
                 self.recent_orders.append(item.key.removeprefix("order:"))
                 self.orders_answered += 1
+                self.wallet_low = False
+                self.async_emit("order_placed", order_words(item, self.agent.info.currency))
+            case dict():
+                self.orders_answered += 1
+            case CoordinatorRefused() if isinstance(item.message, Cancel) and answer.code == "order_not_open":
+                self.orders_answered += 1  # it traded or ended meanwhile: have the orders asked for
             case CoordinatorRefused() if isinstance(item.message, Order | Cancel):
+                self.orders_answered += 1
                 self.rejected = (item, answer)
+                self.wallet_low = self.wallet_low or answer.code == "insufficient_funds"
                 LOGGER.debug("The coordinator refused %s: %s", item.key, answer)
+                words = order_words(item, self.agent.info.currency)
+                self.async_emit("order_rejected", {**words, "code": answer.code, "message": str(answer)})
             case CoordinatorRefused():
                 LOGGER.warning("The coordinator refused a reading for good (%s): %s", answer.code, answer)
 
-    def _changed(self) -> None:
-        for listener in self._listeners:
-            listener()
 
+_BLOCKING = frozenset({"outside_band", "limit_zero", "price_missing", "held", "away", "selling_off", "buying_off"})
+"""Rules that keep a policy from an order that it would have placed."""
 
-class StateSaver:
-    """Saves the agent when something has changed, one write at a time."""
-
-    def __init__(self, store: StateStore, meter_generation: int) -> None:
-        self._store = store
-        self._meter_generation = meter_generation
-        self._saved_version = -1
-        self._lock = asyncio.Lock()
-
-    async def __call__(self, agent: HouseholdAgent) -> None:
-        """Write the state unless it is on disk already; then let its messages leave."""
-        async with self._lock:
-            version = agent.version
-            if version != self._saved_version:
-                await self._store.async_save(agent.to_dict(), agent.info, self._meter_generation)
-                self._saved_version = version
-            agent.saved(version)
+__all__ = ["EventListener", "Home", "OutlookProvider", "StateSaver"]

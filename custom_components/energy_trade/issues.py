@@ -8,8 +8,10 @@ from typing import Any, Final
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers import issue_registry as ir
+from homeassistant.helpers.translation import async_get_cached_translations
 
-from .const import DOMAIN
+from .const import CONF_POLICY, DOMAIN
+from .events import plain
 from .household.guard import GuardRefusal
 from .household.reason import Refusal
 
@@ -21,10 +23,38 @@ METER_UNUSABLE: Final = "meter_unusable"
 READINGS_BLOCKED: Final = "readings_blocked"
 OTHER_MARKET: Final = "other_market"
 OPERATOR_CHANGED: Final = "operator_changed"
-ALL: Final = (METER_REPLACED, METER_UNUSABLE, READINGS_BLOCKED, OTHER_MARKET, OPERATOR_CHANGED)
+CARDS_NOT_LISTED: Final = "cards_not_listed"
+"""Of the whole Home Assistant, not of an entry; raised and withdrawn by ``frontend``."""
+CLOCK_SKEW: Final = "clock_skew"
+OTHER_INSTALLATION: Final = "other_installation"
+WALLET_LOW: Final = "wallet_low"
+VERSION: Final = "version"
+SETTLEMENT_MISMATCH: Final = "settlement_mismatch"
+CHAIN_DISAGREES: Final = "chain_disagrees"
+POLICY_UNUSABLE: Final = "policy_unusable"
+KEYS_WITHOUT_BACKUP: Final = "keys_without_backup"
+ALL: Final = (
+    METER_REPLACED,
+    METER_UNUSABLE,
+    READINGS_BLOCKED,
+    OTHER_MARKET,
+    OPERATOR_CHANGED,
+    CLOCK_SKEW,
+    OTHER_INSTALLATION,
+    WALLET_LOW,
+    VERSION,
+    KEYS_WITHOUT_BACKUP,
+    SETTLEMENT_MISMATCH,
+    CHAIN_DISAGREES,
+    POLICY_UNUSABLE,
+)
 
-_FIXABLE = frozenset({METER_REPLACED, OPERATOR_CHANGED})
-_REPLACED_CODES = frozenset({"register_zero", "register_fell", "beyond_limit"})
+_FIXABLE = frozenset({METER_REPLACED, METER_UNUSABLE, OPERATOR_CHANGED, KEYS_WITHOUT_BACKUP})
+_WARNINGS = frozenset({WALLET_LOW, VERSION, KEYS_WITHOUT_BACKUP, POLICY_UNUSABLE})
+_OF_CODE = {
+    **dict.fromkeys(("register_zero", "register_fell", "beyond_limit"), METER_REPLACED),
+    **dict.fromkeys(("clock", "clock_back"), CLOCK_SKEW),
+}
 _PASSING_CODES = frozenset({"late", "outbox_full"})
 
 
@@ -47,26 +77,65 @@ def async_set(
         issue_id,
         data={"entry_id": entry.entry_id, **(data or {})},
         is_fixable=kind in _FIXABLE,
-        severity=ir.IssueSeverity.ERROR,
+        severity=ir.IssueSeverity.WARNING if kind in _WARNINGS else ir.IssueSeverity.ERROR,
         translation_key=kind,
-        translation_placeholders={"name": entry.title, **placeholders},
+        translation_placeholders={key: plain(text) for key, text in {"name": entry.title, **placeholders}.items()},
     )
 
 
 @callback
 def async_report_meter(hass: HomeAssistant, entry: ConfigEntry[Any], refusal: GuardRefusal | None) -> None:
     """Show why no readings are signed, when that lasts and a person can do something."""
-    replaced = refusal is not None and refusal.code in _REPLACED_CODES
-    unusable = refusal is not None and not replaced and refusal.code not in _PASSING_CODES
-    text = {} if refusal is None else {"reason": refusal.message}
-    async_set(hass, entry, METER_REPLACED, text if replaced else None)
-    async_set(hass, entry, METER_UNUSABLE, text if unusable else None)
+    kind = None
+    if refusal is not None and refusal.code not in _PASSING_CODES:
+        kind = _OF_CODE.get(refusal.code, METER_UNUSABLE)
+    for other in (METER_REPLACED, METER_UNUSABLE, CLOCK_SKEW):
+        shown = refusal is not None and other == kind
+        async_set(hass, entry, other, {"reason": _reason(hass, refusal)} if refusal is not None and shown else None)
+
+
+def _reason(hass: HomeAssistant, refusal: GuardRefusal) -> str:
+    """Say why in the system's language, with the particulars, which are English, behind it."""
+    if hass.config.language.startswith("en"):
+        return refusal.message
+    return f"{_word(hass, f'sensor.meter_check.state.{refusal.code}')} ({refusal.message})"
+
+
+def _word(hass: HomeAssistant, path: str) -> str:
+    """Return how the system's language calls an entity's state."""
+    known = async_get_cached_translations(hass, hass.config.language, "entity", DOMAIN)
+    return known.get(f"component.{DOMAIN}.entity.{path}", path.rpartition(".")[2])
+
+
+@callback
+def async_report_policy(hass: HomeAssistant, entry: ConfigEntry[Any], problem: str | None) -> None:
+    """Show that the chosen policy cannot work with its settings, so that another trades."""
+    words = None
+    if problem is not None:
+        words = {"policy": _word(hass, f"select.policy.state.{entry.options.get(CONF_POLICY)}"), "reason": problem}
+    async_set(hass, entry, POLICY_UNUSABLE, words)
 
 
 @callback
 def async_report_blocked(hass: HomeAssistant, entry: ConfigEntry[Any], refusal: Refusal | None) -> None:
     """Show why the coordinator takes no readings of this meter."""
-    async_set(hass, entry, READINGS_BLOCKED, None if refusal is None else {"reason": refusal.message})
+    elsewhere = refusal is not None and refusal.code == OTHER_INSTALLATION
+    text = None if refusal is None else {"reason": refusal.message}
+    async_set(hass, entry, OTHER_INSTALLATION, text if elsewhere else None)
+    async_set(hass, entry, READINGS_BLOCKED, None if elsewhere else text)
+
+
+@callback
+def async_report_wallet(hass: HomeAssistant, entry: ConfigEntry[Any], balance: str | None) -> None:
+    """Show that orders were refused for want of money; ``balance`` is what is left, ``None`` when all is well."""
+    async_set(hass, entry, WALLET_LOW, None if balance is None else {"balance": balance})
+
+
+@callback
+def async_report_version(hass: HomeAssistant, entry: ConfigEntry[Any], own: str, theirs: str) -> None:
+    """Show that home and coordinator are of different minor versions: one of them is to be updated."""
+    known = own.split(".")[:2] == theirs.split(".")[:2]
+    async_set(hass, entry, VERSION, None if known else {"own": own, "theirs": theirs[:40]})
 
 
 @callback

@@ -1,4 +1,4 @@
-"""Repairs that repair: confirm that the meter was replaced, or that the operator has a new key."""
+"""Repairs that repair: choose another meter, confirm a replaced one, a new operator, or that the keys are safe."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from homeassistant.components.repairs import ConfirmRepairFlow, RepairsFlow, Rep
 from homeassistant.config_entries import ConfigEntryState
 from homeassistant.core import HomeAssistant
 
-from .const import CONF_OPERATOR_KEY
+from . import issues
+from .backups import CONF_KEYS_BACKED_UP
+from .const import CONF_EXPORT_METER, CONF_IMPORT_METER, CONF_METER_GENERATION, CONF_OPERATOR_KEY
 from .coordinator import EnergyTradeConfigEntry
+from .flows import forms
+from .meter import entity_of
 from .operator import async_pin
 
 
@@ -46,10 +50,72 @@ class OperatorChangedRepairFlow(ConfirmRepairFlow):
         return await super().async_step_confirm(user_input)
 
 
-async def async_create_fix_flow(hass: HomeAssistant, _issue_id: str, data: dict[str, Any] | None) -> RepairsFlow:
+class MeterUnusableRepairFlow(RepairsFlow):
+    """Choose which sensors are the meter; their registers go on where the old ones stopped."""
+
+    def __init__(self, entry: EnergyTradeConfigEntry) -> None:
+        super().__init__()
+        self._entry = entry
+
+    async def async_step_init(self, _user_input: dict[str, str] | None = None) -> RepairsFlowResult:
+        """Begin with the sensors that are chosen now."""
+        return await self.async_step_meter()
+
+    async def async_step_meter(self, user_input: dict[str, str] | None = None) -> RepairsFlowResult:
+        """Ask for the sensors, try them, and begin with their registers."""
+        errors: dict[str, str] = {}
+        reason = ""
+        if user_input is not None:
+            errors, reason = forms.check_meters(self.hass, user_input)
+            if not errors:
+                references = forms.meter_references(self.hass, user_input)
+                changed = {key: value for key, value in references.items() if self._entry.data.get(key) != value}
+                generation = self._entry.data[CONF_METER_GENERATION] + bool(changed)
+                data = {**self._entry.data, **references, CONF_METER_GENERATION: generation}
+                self.hass.config_entries.async_update_entry(self._entry, data=data)
+                self.hass.config_entries.async_schedule_reload(self._entry.entry_id)
+                return self.async_create_entry(data={})
+        return self.async_show_form(
+            step_id="meter",
+            data_schema=self.add_suggested_values_to_schema(forms.METER_ENTITIES, user_input or self._present()),
+            errors=errors,
+            description_placeholders={"name": self._entry.title, "reason": reason},
+        )
+
+    def _present(self) -> dict[str, Any]:
+        found = {
+            key: None if (reference := self._entry.data.get(key)) is None else entity_of(self.hass, reference)
+            for key in (CONF_IMPORT_METER, CONF_EXPORT_METER)
+        }
+        return {key: entity for key, entity in found.items() if entity is not None}
+
+
+class KeysBackedUpRepairFlow(ConfirmRepairFlow):
+    """Remember that the owner has a backup of the keys."""
+
+    def __init__(self, entry: EnergyTradeConfigEntry) -> None:
+        super().__init__()
+        self._entry = entry
+
+    async def async_step_confirm(self, user_input: dict[str, str] | None = None) -> RepairsFlowResult:
+        """Ask no more once the owner has confirmed."""
+        if user_input is not None:
+            data = {**self._entry.data, CONF_KEYS_BACKED_UP: True}
+            self.hass.config_entries.async_update_entry(self._entry, data=data)
+        return await super().async_step_confirm(user_input)
+
+
+async def async_create_fix_flow(hass: HomeAssistant, issue_id: str, data: dict[str, Any] | None) -> RepairsFlow:
     """Return the flow that mends an issue."""
     known = data or {}
     entry = hass.config_entries.async_get_entry(str(known.get("entry_id")))
     if entry is None:
         return ConfirmRepairFlow()
-    return OperatorChangedRepairFlow(entry, known) if CONF_OPERATOR_KEY in known else MeterReplacedRepairFlow(entry)
+    if CONF_OPERATOR_KEY in known:
+        return OperatorChangedRepairFlow(entry, known)
+    match issue_id.removesuffix(f"_{entry.entry_id}"):
+        case issues.METER_UNUSABLE:
+            return MeterUnusableRepairFlow(entry)
+        case issues.KEYS_WITHOUT_BACKUP:
+            return KeysBackedUpRepairFlow(entry)
+    return MeterReplacedRepairFlow(entry)

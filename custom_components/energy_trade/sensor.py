@@ -1,247 +1,37 @@
-"""Sensors: the market's price, the home's position, its energy, its money, and how it is doing."""
+"""Sensors: the market's price, the home's position, its energy, its money, the grid, and how it is doing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, override
 
-from homeassistant.components.sensor import (
-    SensorDeviceClass,
-    SensorEntity,
-    SensorEntityDescription,
-    SensorStateClass,
-)
-from homeassistant.const import EntityCategory, UnitOfEnergy, UnitOfTime
-from homeassistant.core import HomeAssistant
+from homeassistant.components.sensor import SensorEntity, SensorStateClass
+from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
+from homeassistant.helpers.restore_state import RestoredExtraData, RestoreEntity
 from homeassistant.util import dt as dt_util
 
-from .coordinator import Connection, EnergyTradeConfigEntry, EnergyTradeCoordinator
-from .data import AccountState
+from .coordinator import EnergyTradeConfigEntry, EnergyTradeCoordinator
 from .entity import EnergyTradeEntity
-from .household.reason import Reason
-from .protocol.messages import Side
-from .protocol.units import MICRO, WH_PER_KWH
+from .household.day import DayCounter
+from .household.shadow import ShadowGain
+from .protocol.units import interval_start
+from .sensor_descriptions import (
+    DECISION_RULES,
+    GRID_STATES,
+    METER_STATES,
+    SENSORS,
+    SHADOW_GAIN,
+    TODAY,
+    EnergyTradeSensorDescription,
+    TodaySensorDescription,
+    Value,
+    units,
+)
 
 PARALLEL_UPDATES = 0
-
-type Value = str | int | Decimal | datetime | None
-
-METER_STATES = (
-    "ok",
-    "waiting",
-    "missing",
-    "unavailable",
-    "not_a_number",
-    "unit",
-    "out_of_range",
-    "register_zero",
-    "register_fell",
-    "beyond_limit",
-    "both_directions",
-    "resolution",
-    "stale",
-    "clock",
-    "clock_back",
-    "late",
-    "outbox_full",
-)
-DECISION_RULES = (
-    "sell_at_fixed_price",
-    "buy_at_fixed_price",
-    "no_regret_guard",
-    "no_forecast",
-    "balanced",
-    "limit_zero",
-    "outside_band",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EnergyTradeSensorDescription(SensorEntityDescription):
-    """A sensor and where its value comes from.
-
-    ``local`` sensors need no coordinator. ``currency`` is how the market's currency makes the unit.
-    """
-
-    value_fn: Callable[[EnergyTradeCoordinator], Value]
-    attributes_fn: Callable[[EnergyTradeCoordinator], Mapping[str, Any] | None] | None = None
-    local: bool = False
-    currency: str | None = None
-
-
-def _account(value: Callable[[AccountState], Value]) -> Callable[[EnergyTradeCoordinator], Value]:
-    return lambda coordinator: value(coordinator.data.account)
-
-
-def _kwh(energy_wh: int) -> Decimal:
-    return Decimal(energy_wh) / WH_PER_KWH
-
-
-def _units(micro: int | None) -> Decimal | None:
-    """Turn 1e-6 of the currency into the currency."""
-    return None if micro is None else Decimal(micro) / MICRO
-
-
-def _price(
-    key: str, price: Callable[[EnergyTradeCoordinator], int | None], local: bool
-) -> EnergyTradeSensorDescription:
-    return EnergyTradeSensorDescription(
-        key=key,
-        translation_key=key,
-        currency="{}/kWh",
-        state_class=SensorStateClass.MEASUREMENT,
-        suggested_display_precision=4,
-        local=local,
-        value_fn=lambda coordinator: _units(price(coordinator)),
-    )
-
-
-def _energy(
-    key: str, energy_wh: Callable[[AccountState], int], state_class: SensorStateClass
-) -> EnergyTradeSensorDescription:
-    return EnergyTradeSensorDescription(
-        key=key,
-        translation_key=key,
-        device_class=SensorDeviceClass.ENERGY,
-        native_unit_of_measurement=UnitOfEnergy.KILO_WATT_HOUR,
-        state_class=state_class,
-        suggested_display_precision=3,
-        value_fn=_account(lambda account: _kwh(energy_wh(account))),
-    )
-
-
-def _money(
-    key: str, micro: Callable[[AccountState], int], *, precision: int = 2, enabled: bool = True
-) -> EnergyTradeSensorDescription:
-    return EnergyTradeSensorDescription(
-        key=key,
-        translation_key=key,
-        device_class=SensorDeviceClass.MONETARY,
-        currency="{}",
-        state_class=SensorStateClass.TOTAL,
-        suggested_display_precision=precision,
-        entity_registry_enabled_default=enabled,
-        value_fn=_account(lambda account: _units(micro(account))),
-    )
-
-
-def _last_reason(coordinator: EnergyTradeCoordinator) -> Reason | None:
-    decisions = coordinator.home.agent.decisions
-    return decisions[-1].decision.reason if decisions else None
-
-
-def _reason_attributes(coordinator: EnergyTradeCoordinator) -> Mapping[str, Any] | None:
-    reason = _last_reason(coordinator)
-    if reason is None:
-        return None
-    start = dt_util.utc_from_timestamp(coordinator.home.agent.decisions[-1].delivery_start)
-    return {"delivery_start": start.isoformat(), **reason.to_dict()}
-
-
-def _last_reading(coordinator: EnergyTradeCoordinator) -> datetime | None:
-    signed_at = coordinator.home.agent.meter.signed_at
-    return dt_util.utc_from_timestamp(signed_at) if signed_at else None
-
-
-def _meter_state(coordinator: EnergyTradeCoordinator) -> str:
-    home = coordinator.home
-    if home.refusal is not None:
-        return home.refusal.code
-    return "ok" if home.agent.meter.signed_at else "waiting"
-
-
-def _meter_attributes(coordinator: EnergyTradeCoordinator) -> Mapping[str, Any] | None:
-    refusal = coordinator.home.refusal
-    return None if refusal is None else {"reason": refusal.message}
-
-
-SENSORS: tuple[EnergyTradeSensorDescription, ...] = (
-    _price("market_price", lambda c: c.data.price_at(c.home.market_time()), local=False),
-    _price("next_market_price", lambda c: c.data.price_at(c.home.market_time(), 1), local=False),
-    _price("sell_limit", lambda c: c.home.agent.policy.limit_for(Side.SELL, c.info), local=True),
-    _price("buy_limit", lambda c: c.home.agent.policy.limit_for(Side.BUY, c.info), local=True),
-    EnergyTradeSensorDescription(
-        key="next_position",
-        translation_key="next_position",
-        native_unit_of_measurement=UnitOfEnergy.WATT_HOUR,
-        state_class=SensorStateClass.MEASUREMENT,
-        suggested_display_precision=0,
-        value_fn=lambda c: c.data.position_wh(c.next_start()),
-    ),
-    _energy("energy_bought", lambda account: account.bought_wh, SensorStateClass.TOTAL_INCREASING),
-    _energy("energy_sold", lambda account: account.sold_wh, SensorStateClass.TOTAL_INCREASING),
-    _energy("energy_balance", lambda account: account.energy_wh, SensorStateClass.TOTAL),
-    _money("money_paid", lambda account: account.cost_micro, precision=3),
-    _money("money_received", lambda account: account.revenue_micro, precision=3),
-    _money("saved", lambda account: account.saved_micro, precision=3),
-    _money("money_balance", lambda account: account.money_micro),
-    _money("money_reserved", lambda account: account.reserved_micro, enabled=False),
-    EnergyTradeSensorDescription(
-        key="open_orders",
-        translation_key="open_orders",
-        state_class=SensorStateClass.MEASUREMENT,
-        entity_registry_enabled_default=False,
-        value_fn=_account(lambda account: account.open_orders),
-    ),
-    EnergyTradeSensorDescription(
-        key="last_decision",
-        translation_key="last_decision",
-        device_class=SensorDeviceClass.ENUM,
-        options=list(DECISION_RULES),
-        local=True,
-        value_fn=lambda c: None if (reason := _last_reason(c)) is None else reason.rule,
-        attributes_fn=_reason_attributes,
-    ),
-    EnergyTradeSensorDescription(
-        key="connection",
-        translation_key="connection",
-        device_class=SensorDeviceClass.ENUM,
-        options=[state.value for state in Connection],
-        entity_category=EntityCategory.DIAGNOSTIC,
-        local=True,
-        value_fn=lambda c: c.connection.value,
-    ),
-    EnergyTradeSensorDescription(
-        key="last_reading",
-        translation_key="last_reading",
-        device_class=SensorDeviceClass.TIMESTAMP,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        local=True,
-        value_fn=_last_reading,
-    ),
-    EnergyTradeSensorDescription(
-        key="meter_check",
-        translation_key="meter_check",
-        device_class=SensorDeviceClass.ENUM,
-        options=list(METER_STATES),
-        entity_category=EntityCategory.DIAGNOSTIC,
-        local=True,
-        value_fn=_meter_state,
-        attributes_fn=_meter_attributes,
-    ),
-    EnergyTradeSensorDescription(
-        key="readings_waiting",
-        translation_key="readings_waiting",
-        state_class=SensorStateClass.MEASUREMENT,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        local=True,
-        value_fn=lambda c: len(c.home.agent.outbox.readings()),
-    ),
-    EnergyTradeSensorDescription(
-        key="clock_offset",
-        translation_key="clock_offset",
-        device_class=SensorDeviceClass.DURATION,
-        native_unit_of_measurement=UnitOfTime.SECONDS,
-        state_class=SensorStateClass.MEASUREMENT,
-        entity_category=EntityCategory.DIAGNOSTIC,
-        entity_registry_enabled_default=False,
-        value_fn=lambda c: c.home.clock_offset_s,
-    ),
-)
 
 
 async def async_setup_entry(
@@ -250,6 +40,8 @@ async def async_setup_entry(
     """Add the sensors."""
     coordinator = entry.runtime_data.coordinator
     async_add_entities(EnergyTradeSensor(coordinator, description) for description in SENSORS)
+    async_add_entities(TodaySensor(coordinator, description) for description in TODAY)
+    async_add_entities([ShadowGainSensor(coordinator)])
 
 
 class EnergyTradeSensor(EnergyTradeEntity, SensorEntity):
@@ -275,3 +67,128 @@ class EnergyTradeSensor(EnergyTradeEntity, SensorEntity):
         """The reason in words, where there is one."""
         attributes = self.entity_description.attributes_fn
         return None if attributes is None else attributes(self.coordinator)
+
+
+class TodaySensor(EnergyTradeEntity, SensorEntity, RestoreEntity):
+    """How much a total has grown in the local day; ``last_reset`` says since when it was watched."""
+
+    entity_description: TodaySensorDescription
+    _attr_state_class = SensorStateClass.TOTAL
+
+    def __init__(self, coordinator: EnergyTradeCoordinator, description: TodaySensorDescription) -> None:
+        super().__init__(coordinator, description, local=description.local)
+        self._counter = DayCounter()
+        if description.currency is not None:
+            self._attr_native_unit_of_measurement = description.currency.format(coordinator.info.currency)
+
+    @property
+    @override
+    def native_value(self) -> Decimal | None:
+        """What was added today, ``None`` before the total was seen."""
+        if not self._counter.seen_at:
+            return None
+        return Decimal(self._counter.value) / self.entity_description.per_unit
+
+    @property
+    @override
+    def last_reset(self) -> datetime | None:
+        """Midnight, or later when nobody was looking at midnight."""
+        return dt_util.utc_from_timestamp(self._counter.since) if self._counter.since else None
+
+    @property
+    @override
+    def extra_restore_state_data(self) -> RestoredExtraData:
+        """What is needed to go on counting after a restart, up to this moment."""
+        self._look()
+        return RestoredExtraData(self._counter.to_dict())
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        """Go on where the last run stopped; what cannot be read is counted anew."""
+        await super().async_added_to_hass()
+        if (kept := await self.async_get_last_extra_data()) is not None:
+            try:
+                self._counter = DayCounter.from_dict(kept.as_dict())
+            except ValueError:
+                self._counter = DayCounter()
+        if self.entity_description.restarts:
+            self._counter.begin_at_zero()
+            if not self._counter.seen_at:
+                self._see(0)
+        self._look()
+
+    @callback
+    @override
+    def _handle_coordinator_update(self) -> None:
+        self._look()
+        super()._handle_coordinator_update()
+
+    @callback
+    def _look(self) -> None:
+        if self.available:
+            self._see(self.entity_description.total_fn(self.coordinator))
+
+    def _see(self, total: int) -> None:
+        midnight = dt_util.start_of_local_day()
+        self._counter.see(total, int(dt_util.utcnow().timestamp()), int(midnight.timestamp()))
+
+
+class ShadowGainSensor(EnergyTradeEntity, SensorEntity, RestoreEntity):
+    """What the plans of shadow mode would have gained at the market's prices: the reason to go live, or not to."""
+
+    def __init__(self, coordinator: EnergyTradeCoordinator) -> None:
+        super().__init__(coordinator, SHADOW_GAIN, local=False)
+        self._gain: ShadowGain | None = None
+        self._attr_native_unit_of_measurement = coordinator.info.currency
+
+    @property
+    @override
+    def native_value(self) -> Decimal | None:
+        """The gain until now, ``None`` before the first plan in shadow mode."""
+        return None if self._gain is None else units(self._gain.gain_micro)
+
+    @property
+    @override
+    def extra_restore_state_data(self) -> RestoredExtraData | None:
+        """The gain and the plans whose interval has no price yet."""
+        return None if self._gain is None else RestoredExtraData(self._gain.to_dict())
+
+    @override
+    async def async_added_to_hass(self) -> None:
+        """Go on where the last run stopped."""
+        await super().async_added_to_hass()
+        if (kept := await self.async_get_last_extra_data()) is not None:
+            try:
+                self._gain = ShadowGain.from_dict(kept.as_dict())
+            except KeyError, ValueError:
+                self._gain = None
+        self._look()
+
+    @callback
+    @override
+    def _handle_coordinator_update(self) -> None:
+        self._look()
+        super()._handle_coordinator_update()
+
+    @callback
+    def _look(self) -> None:
+        if self._gain is None and self.home.agent.shadow:
+            self._gain = ShadowGain()
+        if self._gain is not None:
+            self._gain.note(self.home.plan.values())
+            if (latest := self.coordinator.latest) is not None:
+                info = self.coordinator.info
+                self._gain.judge(latest.prices, interval_start(self.home.market_time(), info.interval_s), info)
+
+
+__all__ = [
+    "DECISION_RULES",
+    "GRID_STATES",
+    "METER_STATES",
+    "SENSORS",
+    "SHADOW_GAIN",
+    "TODAY",
+    "EnergyTradeSensor",
+    "ShadowGainSensor",
+    "TodaySensor",
+]

@@ -157,6 +157,11 @@ def market_wire(info: MarketInfo) -> dict[str, Any]:
             "feed_in_micro_per_kwh": info.feed_in_micro_per_kwh,
         },
         "order_limits": {"energy_max_wh": info.order_energy_max_wh},
+        "stages": {"session_every_s": info.session_every_s},
+        "fees": {
+            "community_micro_per_kwh": info.community_micro_per_kwh,
+            "community_share_ppm": info.community_share_ppm,
+        },
         "chain": {"chain_id": info.domain.chain_id, "ledger": info.domain.ledger},
         "operator": {"account": info.operator_account, "public_key": "0x" + info.operator_public_key.hex()},
     }

@@ -24,6 +24,36 @@ from tests.needs import pytest_make_collect_report, pytest_runtest_makereport, p
 __all__ = ["pytest_make_collect_report", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 
+class Ran:
+    """Which tests of this run have passed, by their name from the project's root."""
+
+    def __init__(self) -> None:
+        self.passed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test whose own part has passed."""
+        if report.when == "call" and report.passed:
+            self.passed.add(f"tests/component/{report.nodeid}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch what passes."""
+    config.pluginmanager.register(Ran(), "energy_trade_ran")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Judge the quality scale last: it takes the other tests at their word."""
+    items.sort(key=lambda item: item.path.name == "test_quality_scale.py")
+
+
+@pytest.fixture
+def passed_tests(request: pytest.FixtureRequest) -> set[str]:
+    """The tests of this run that have passed so far."""
+    ran = request.config.pluginmanager.get_plugin("energy_trade_ran")
+    assert isinstance(ran, Ran)
+    return ran.passed
+
+
 @pytest.fixture
 def hass_config_dir(hass_tmp_config_dir: str) -> str:
     """Write nothing into the plugin's own folder."""

@@ -15,6 +15,7 @@ from homeassistant.core import HomeAssistant, State
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import entity_registry as er
 
+from custom_components.energy_trade.backups import CONF_KEYS_BACKED_UP
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import Connection, EnergyTradeConfigEntry
 from custom_components.energy_trade.household.agent import HouseholdAgent
@@ -22,7 +23,8 @@ from tests.component.community import INTERVAL_S, INVITE, Community
 
 IMPORT_METER, EXPORT_METER = "sensor.grid_import", "sensor.grid_export"
 LIMITS = {"import_limit_kw": 24, "export_limit_kw": 10}
-PRICES = {"sell_price": 0.16, "buy_price": 0.24}
+PRICES = {"sell": 0.16, "buy": 0.24}
+LIVE = {"shadow": False}
 PATIENCE_S = 20.0
 
 
@@ -55,14 +57,26 @@ class Rig:
         """Answer a step of a flow."""
         return await self.hass.config_entries.flow.async_configure(flow["flow_id"], user_input)
 
-    async def join(self, money_micro: int = 5_000_000, *, export_meter: bool = True) -> EnergyTradeConfigEntry:
+    async def join(
+        self, money_micro: int = 5_000_000, *, export_meter: bool = True, backed_up: bool = True
+    ) -> EnergyTradeConfigEntry:
         """Go through the whole flow; wait until the home is connected and has delivered."""
         flow = await self.start_flow()
         meters = {"import_meter": IMPORT_METER, **({"export_meter": EXPORT_METER} if export_meter else {})}
-        flow = await self.answer(flow, meters | LIMITS)
-        done = await self.answer(flow, PRICES)
+        answers: dict[str, dict[str, Any]] = {
+            "meter": meters | LIMITS,
+            "policy": {"policy": "surplus"},
+            "settings": PRICES,
+            "preview": LIVE,
+            "no_preview": LIVE,
+        }
+        done = flow
+        while done["type"] is FlowResultType.FORM and not done["errors"]:
+            done = await self.answer(done, answers.pop(str(done["step_id"]), {}))
         assert done["type"] is FlowResultType.CREATE_ENTRY, done
         entry: EnergyTradeConfigEntry = done["result"]
+        if backed_up:
+            self.hass.config_entries.async_update_entry(entry, data={**entry.data, CONF_KEYS_BACKED_UP: True})
         await self.community.fund(str(entry.unique_id), money_micro)
         await self.live(entry)
         return entry
@@ -92,10 +106,13 @@ class Rig:
     async def _quiet(self) -> None:
         """Let deliveries end before the clock jumps, or a request under way runs out of time with it."""
         entries: list[EnergyTradeConfigEntry] = self.hass.config_entries.async_loaded_entries(DOMAIN)
-        deliveries = [entry.runtime_data.home._delivery for entry in entries]
+        deliveries = [entry.runtime_data.home.carrier.task for entry in entries]
         waiting = [task for task in deliveries if task is not None and not task.done()]
         if waiting:
             await asyncio.wait(waiting, timeout=1.0)  # during an outage they go on, pausing
+        for entry in entries:
+            async with entry.runtime_data.coordinator._refresh_soon._execute_lock:
+                pass
 
     async def _pass(self, at: int) -> None:
         self.move_to(at)

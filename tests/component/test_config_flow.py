@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from homeassistant.components.energy.data import async_get_manager
-from homeassistant.config_entries import ConfigFlowResult
+from homeassistant.config_entries import SOURCE_REAUTH, ConfigFlowContext, ConfigFlowResult
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import entity_registry as er
 from homeassistant.util.file import WriteError
 
 from custom_components.energy_trade.const import DOMAIN
-from custom_components.energy_trade.coordinator import Connection, EnergyTradeConfigEntry
+from custom_components.energy_trade.coordinator import EnergyTradeConfigEntry
 from custom_components.energy_trade.household.identity import Identity
 from custom_components.energy_trade.protocol.client import MarketInfo
+from custom_components.energy_trade.protocol.invitation import Invitation
 from custom_components.energy_trade.store import IdentityStore, async_identities
 from tests.component.community import INVITE
+from tests.component.flows_tools import METERS, SURPLUS, ends, finish, shows, suggested, to_settings, words
 from tests.component.rig import EXPORT_METER, IMPORT_METER, LIMITS, PRICES, Rig, agent_of, set_meters
-
-METERS = {"import_meter": IMPORT_METER, "export_meter": EXPORT_METER, **LIMITS}
-
-
-def shows(flow: ConfigFlowResult, step: str, **errors: str) -> ConfigFlowResult:
-    """Check that a form is shown with exactly these errors."""
-    assert flow["type"] is FlowResultType.FORM
-    assert flow["step_id"] == step
-    assert flow["errors"] == errors
-    return flow
-
-
-def words(flow: ConfigFlowResult) -> Mapping[str, str]:
-    """Return what a form's text is filled with."""
-    return flow["description_placeholders"] or {}
-
-
-def suggested(flow: ConfigFlowResult) -> dict[str, Any]:
-    """Return what a form proposes, by field."""
-    schema = flow["data_schema"]
-    assert schema is not None
-    fields = {str(key): (key.description or {}).get("suggested_value") for key in schema.schema}
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 async def test_joining(rig: Rig, hass_storage: dict[str, Any]) -> None:
@@ -54,18 +32,40 @@ async def test_joining(rig: Rig, hass_storage: dict[str, Any]) -> None:
     assert words(flow)["market"] == "Elm Street"
     assert words(flow)["minutes"] == "1"
     flow = shows(await rig.answer(flow, METERS), "policy")
+    assert suggested(flow) == SURPLUS
+    flow = shows(await rig.answer(flow, SURPLUS), "settings")
     assert suggested(flow) == PRICES
-    done = await rig.answer(flow, {"sell_price": 0.1501, "buy_price": 0.25})
+    flow = shows(await rig.answer(flow, {"sell": 0.1501, "buy": 0.25}), "no_preview")
+    assert "recorder" in words(flow)["reason"]
+    assert suggested(flow) == {"shadow": True}
+    done = await rig.answer(flow, {"shadow": True})
     assert done["type"] is FlowResultType.CREATE_ENTRY
     entry = done["result"]
-    assert entry.title == "Elm Street"
+    assert (entry.title, entry.version, entry.minor_version) == ("Elm Street", 1, 2)
     assert entry.unique_id in rig.community.ledger.state.accounts
-    assert entry.options == {"sell_price_micro_per_kwh": 150_100, "buy_price_micro_per_kwh": 250_000}
+    assert entry.options == {
+        "policy": "surplus",
+        "policies": {"surplus": {"sell": 150_100, "buy": 250_000}},
+        "guard": True,
+        "confidence_percent": 80,
+        "ahead_intervals": 4,
+        "battery_reserve_percent": 20,
+        "shadow": True,
+    }
     assert entry.data["import_limit_w"] == 24_000
+    assert agent_of(entry).shadow, "nothing is traded until the owner says so"
     keys = hass_storage[f"{DOMAIN}.identities"]["data"]
     (secrets,) = keys.values()
     for secret in (*secrets.values(), INVITE):
         assert secret not in json.dumps(entry.as_dict(), default=str)
+
+
+async def test_the_flow_can_be_passed_with_what_it_proposes(rig: Rig) -> None:
+    flow: Any = await rig.start_flow()
+    flow = await rig.answer(flow, suggested(flow) | METERS)
+    for _ in range(3):
+        flow = await rig.answer(flow, suggested(flow))
+    assert flow["type"] is FlowResultType.CREATE_ENTRY
 
 
 async def test_without_export_meter_nothing_may_be_given_to_the_grid(rig: Rig) -> None:
@@ -193,8 +193,7 @@ async def test_a_home_that_comes_back_with_other_limits_gets_a_new_meter_key(rig
     account, old = entry.unique_id, agent_of(entry).identity.device_id
     await hass.config_entries.async_remove(entry.entry_id)
     flow = await rig.answer(await rig.start_flow(), METERS | {"import_limit_kw": 12})
-    done = await rig.answer(shows(flow, "policy"), PRICES)
-    again: EnergyTradeConfigEntry = done["result"]
+    again: EnergyTradeConfigEntry = await finish(rig, shows(flow, "policy"))
     await rig.live(again)
     new = agent_of(again).identity.device_id
     assert (again.unique_id, again.data["import_limit_w"]) == (account, 12_000)
@@ -255,12 +254,11 @@ async def test_a_registration_that_is_refused_is_explained(rig: Rig) -> None:
 
 
 async def test_prices_that_lose_money_are_refused(rig: Rig) -> None:
-    flow = await rig.answer(await rig.start_flow(), METERS)
-    lossy = {"sell_price": 0.07, "buy_price": 0.33}
-    flow = shows(await rig.answer(flow, lossy), "policy", sell_price="below_feed_in", buy_price="above_supplier")
+    flow = await to_settings(rig, "surplus")
+    lossy = {"sell": 0.07, "buy": 0.33}
+    flow = shows(await rig.answer(flow, lossy), "settings", sell="below_feed_in", buy="above_supplier")
     assert suggested(flow) == lossy
-    done = await rig.answer(flow, {"sell_price": 0.08, "buy_price": 0.32})
-    assert done["type"] is FlowResultType.CREATE_ENTRY
+    shows(await rig.answer(flow, {"sell": 0.08, "buy": 0.32}), "no_preview")
 
 
 async def test_a_home_joins_a_market_once(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
@@ -283,14 +281,12 @@ async def test_reconfiguring_the_address(rig: Rig, entry: EnergyTradeConfigEntry
     rig.community.port = 0
     await rig.community.start()
     flow = shows(await rig.reconfigure(entry), "reconfigure")
-    assert suggested(flow)["import_meter"] == IMPORT_METER
-    meters = {"import_meter": IMPORT_METER, "export_meter": EXPORT_METER}
-    flow = shows(await rig.answer(flow, {"url": "nowhere", **meters}), "reconfigure", url="invalid_url")
-    flow = shows(await rig.answer(flow, {"url": "http://127.0.0.1:1", **meters}), "reconfigure", url="cannot_connect")
-    same = {"url": rig.community.url, "import_meter": IMPORT_METER, "export_meter": IMPORT_METER}
+    assert suggested(flow) == METERS | {"url": entry.data["url"]}
+    flow = shows(await rig.answer(flow, {"url": "nowhere", **METERS}), "reconfigure", url="invalid_url")
+    flow = shows(await rig.answer(flow, {"url": "http://127.0.0.1:1", **METERS}), "reconfigure", url="cannot_connect")
+    same = {"url": rig.community.url, **METERS, "export_meter": IMPORT_METER}
     flow = shows(await rig.answer(flow, same), "reconfigure", export_meter="same_meter")
-    done = await rig.answer(flow, {"url": rig.community.url, **meters})
-    assert (done["type"], done["reason"]) == (FlowResultType.ABORT, "reconfigure_successful")
+    ends(await rig.answer(flow, {"url": rig.community.url, **METERS}), "reconfigure_successful")
     assert entry.data["url"] == rig.community.url
     assert entry.data["meter_generation"] == 1
     await rig.hass.async_block_till_done()
@@ -300,8 +296,7 @@ async def test_reconfiguring_the_address(rig: Rig, entry: EnergyTradeConfigEntry
 async def test_reconfiguring_to_another_market_is_refused(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
     await rig.community.begin_anew(id="oak-street", name="Oak Street")
     flow = await rig.reconfigure(entry)
-    meters = {"import_meter": IMPORT_METER, "export_meter": EXPORT_METER}
-    shows(await rig.answer(flow, {"url": rig.community.url, **meters}), "reconfigure", url="other_market")
+    shows(await rig.answer(flow, {"url": rig.community.url, **METERS}), "reconfigure", url="other_market")
 
 
 async def test_another_meter_goes_on_where_the_old_one_stopped(
@@ -314,7 +309,7 @@ async def test_another_meter_goes_on_where_the_old_one_stopped(
     attributes = {"unit_of_measurement": "Wh", "device_class": "energy"}
     hass.states.async_set(new.entity_id, "17", attributes)
     flow = await rig.reconfigure(entry)
-    choice = {"url": rig.community.url, "import_meter": new.entity_id, "export_meter": EXPORT_METER}
+    choice = {"url": rig.community.url, **METERS, "import_meter": new.entity_id}
     await rig.answer(flow, choice)
     await hass.async_block_till_done()
     assert entry.data["import_meter"] == new.id, "remembered by registry id"
@@ -331,23 +326,132 @@ async def test_another_meter_goes_on_where_the_old_one_stopped(
     assert suggested(flow)["import_meter"] == "sensor.renamed_meter"
 
 
-async def test_changing_the_prices(rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
-    flow = await hass.config_entries.options.async_init(entry.entry_id)
-    assert suggested(flow) == PRICES
-    configure = hass.config_entries.options.async_configure
-    flow = await configure(flow["flow_id"], {"sell_price": 0.01, "buy_price": 0.24})
-    assert flow["errors"] == {"sell_price": "below_feed_in"}
-    done = await configure(flow["flow_id"], {"sell_price": 0.2, "buy_price": 0.21})
-    assert done["type"] is FlowResultType.CREATE_ENTRY
-    await hass.async_block_till_done()
-    await rig.until(lambda: entry.runtime_data.coordinator.connection is Connection.LIVE)
-    assert rig.state(entry, "sell_limit").state == "0.2"
-    assert rig.state(entry, "buy_limit").state == "0.21"
+async def test_other_limits_give_the_meter_a_new_key(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+    await rig.boundary("35600.200", "812.340")
+    await rig.delivered(entry)
+    old = agent_of(entry).identity.device_id
+    stronger = {"url": rig.community.url, **METERS, "import_limit_kw": 34.5}
+    ends(await rig.answer(await rig.reconfigure(entry), stronger), "reconfigure_successful")
+    await rig.hass.async_block_till_done()
+    await rig.live(entry)
+    new = agent_of(entry).identity.device_id
+    assert new != old
+    assert (entry.data["import_limit_w"], entry.data["meter_generation"]) == (34_500, 2)
+    assert rig.community.ledger.state.meters[new].import_limit_w == 34_500
+    assert rig.community.ledger.state.accounts[str(entry.unique_id)].meters == [old, new]
+    await rig.boundary("35600.300", "812.340")
+    await rig.delivered(entry)
+    readings = await rig.community.readings(new)
+    assert [(reading.sequence, reading.consumption_wh) for reading in readings] == [(1, 35_600_300)]
 
 
-async def test_prices_of_an_entry_that_does_not_run_cannot_be_changed(
-    entry: EnergyTradeConfigEntry, hass: HomeAssistant
+async def test_limits_wait_until_no_reading_waits(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+    await rig.community.stop()
+    await rig.boundary("35600.200", "812.340")
+    stronger = {"url": rig.community.url, **METERS, "import_limit_kw": 34.5}
+    flow = await rig.reconfigure(entry)
+    flow = shows(await rig.answer(flow, stronger), "reconfigure", url="cannot_connect")
+    with patch.object(entry.runtime_data.home.carrier, "_deliver", side_effect=asyncio.CancelledError):
+        await rig.community.start()
+        flow = shows(await rig.answer(flow, stronger), "reconfigure", base="readings_waiting")
+    await rig.hass.config_entries.async_reload(entry.entry_id)
+    await rig.delivered(entry)
+    ends(await rig.answer(flow, stronger), "reconfigure_successful")
+    await rig.hass.async_block_till_done()
+
+
+async def test_limits_change_under_the_accounts_own_keys_only(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass_storage: dict[str, Any]
 ) -> None:
-    await hass.config_entries.async_unload(entry.entry_id)
-    flow = await hass.config_entries.options.async_init(entry.entry_id)
-    assert (flow["type"], flow["reason"]) == (FlowResultType.ABORT, "not_loaded")
+    stronger = {"url": rig.community.url, **METERS, "import_limit_kw": 34.5}
+    keys = hass_storage[f"{DOMAIN}.identities"]["data"]
+    good = {place: dict(secrets) for place, secrets in keys.items()}
+    flow = await rig.reconfigure(entry)
+    for secrets in keys.values():
+        secrets["account_secret"] = "0x" + "11" * 32
+    flow = shows(await rig.answer(flow, stronger), "reconfigure", base="keys_missing")
+    for secrets in keys.values():
+        secrets["account_secret"] = "0xspoilt"
+    flow = shows(await rig.answer(flow, stronger), "reconfigure", base="keys_unreadable")
+    keys.update(good)
+    ends(await rig.answer(flow, stronger), "reconfigure_successful")
+    await rig.hass.async_block_till_done()
+
+
+async def test_without_an_export_meter_the_form_proposes_what_it_did_at_first(rig: Rig) -> None:
+    entry = await rig.join(export_meter=False)
+    assert suggested(await rig.reconfigure(entry))["export_limit_kw"] == 10
+
+
+async def test_a_home_that_its_market_forgot_joins_again_with_the_same_keys(
+    rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    account, device = entry.unique_id, agent_of(entry).identity.device_id
+    await rig.community.begin_anew()
+    flow = shows(await reauth(rig, entry), "reauth_confirm")
+    assert words(flow)["name"] == "Elm Street"
+    flow = shows(await rig.answer(flow, {"invite": "open sesame"}), "reauth_confirm", invite="invite_wrong")
+    await rig.community.stop()
+    flow = shows(await rig.answer(flow, {"invite": INVITE}), "reauth_confirm", base="cannot_connect")
+    await rig.community.start()
+    ends(await rig.answer(flow, {"invite": INVITE}), "reauth_successful")
+    await rig.hass.async_block_till_done()
+    await rig.live(entry)
+    assert entry.unique_id == account
+    assert rig.community.ledger.state.accounts[str(account)].meters == [device]
+    assert rig.community.ledger.state.members[str(account)].name == "Nr. 5"
+
+
+async def test_joining_again_may_take_a_link_with_a_new_address(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+    await rig.community.begin_anew()
+    await rig.community.stop()
+    rig.community.port = 0
+    await rig.community.start()
+    flow = await reauth(rig, entry)
+    flow = shows(await rig.answer(flow, {"invite": INVITE}), "reauth_confirm", base="cannot_connect")
+    dead = link_of(rig, url="http://127.0.0.1:1")
+    flow = shows(await rig.answer(flow, {"invite": dead}), "reauth_confirm", invite="cannot_connect")
+    ends(await rig.answer(flow, {"invite": link_of(rig)}), "reauth_successful")
+    assert entry.data["url"] == rig.community.url
+    await rig.hass.async_block_till_done()
+    await rig.live(entry)
+
+
+async def test_joining_again_elsewhere_or_under_another_operator_is_refused(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass_storage: dict[str, Any]
+) -> None:
+    flow = await reauth(rig, entry)
+    known = entry.data
+    rig.hass.config_entries.async_update_entry(entry, data={**known, "operator_account": "0x" + "11" * 20})
+    flow = shows(await rig.answer(flow, {"invite": INVITE}), "reauth_confirm", invite="other_operator")
+    rig.hass.config_entries.async_update_entry(entry, data=known)
+    keys = hass_storage[f"{DOMAIN}.identities"]["data"]
+    good = dict(keys)
+    keys.clear()
+    flow = shows(await rig.answer(flow, {"invite": INVITE}), "reauth_confirm", base="keys_missing")
+    assert len(rig.community.ledger.state.members) == 1, "no stranger has joined"
+    keys.update(good)
+    await rig.community.begin_anew(id="oak-street", name="Oak Street")
+    shows(await rig.answer(flow, {"invite": INVITE}), "reauth_confirm", invite="other_market")
+
+
+async def test_a_meter_that_its_market_knows_otherwise_gets_a_new_key_on_joining_again(
+    rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    limited = {**entry.data, "import_limit_w": 12_000}
+    rig.hass.config_entries.async_update_entry(entry, data=limited)
+    ends(await rig.answer(await reauth(rig, entry), {"invite": INVITE}), "reauth_successful")
+    assert entry.data["meter_generation"] == 2
+    await rig.hass.async_block_till_done()
+
+
+async def reauth(rig: Rig, entry: EnergyTradeConfigEntry) -> ConfigFlowResult:
+    """Begin the flow that joins again, as a refused session does."""
+    context = ConfigFlowContext(source=SOURCE_REAUTH, entry_id=entry.entry_id)
+    return await rig.hass.config_entries.flow.async_init(DOMAIN, context=context, data=dict(entry.data))
+
+
+def link_of(rig: Rig, url: str | None = None) -> str:
+    """Return the invite link of the rig's community."""
+    info = market_info(rig)
+    return Invitation(url or rig.community.url, INVITE, info.market, info.operator_account).link()

@@ -72,11 +72,15 @@ async def test_without_its_keys_it_does_not_start(
 async def test_twenty_reloads_leave_nothing_behind(
     rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
 ) -> None:
-    async def settled() -> tuple[int, int]:
+    def ours() -> list[str]:
+        return sorted(task.get_name() for task in asyncio.all_tasks() if "energy_trade" in task.get_name())
+
+    async def settled() -> tuple[list[str], int]:
         await rig.live(entry)
         await rig.delivered(entry)
-        ours = [task for task in asyncio.all_tasks() if "energy_trade" in task.get_name()]
-        return len(ours), sum(hass.bus.async_listeners().values())
+        lasting = [f"energy_trade {what} {entry.entry_id}" for what in ("receipts", "stream")]
+        await rig.until(lambda: ours() == lasting)  # what is asked once in a while may just be under way
+        return ours(), sum(hass.bus.async_listeners().values())
 
     tasks, listeners = await settled()
     for _ in range(20):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from homeassistant.components.repairs import ConfirmRepairFlow
+from homeassistant.components.repairs import ConfirmRepairFlow, RepairsFlow
 from homeassistant.core import HomeAssistant
 from homeassistant.data_entry_flow import FlowResultType
 from homeassistant.helpers import issue_registry as ir
 
+from coordinator.market.commands import CreditFunds
 from custom_components.energy_trade import issues
+from custom_components.energy_trade.backups import async_keys_are_safe
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import EnergyTradeConfigEntry
 from custom_components.energy_trade.protocol.keys import AccountKey
 from custom_components.energy_trade.repairs import (
+    KeysBackedUpRepairFlow,
     MeterReplacedRepairFlow,
+    MeterUnusableRepairFlow,
     OperatorChangedRepairFlow,
     async_create_fix_flow,
 )
 from tests.component.community import Community
-from tests.component.rig import Rig, agent_of
+from tests.component.rig import EXPORT_METER, Rig, agent_of
 from tests.edge import support
 
 
@@ -197,3 +201,115 @@ async def test_an_entry_of_before_pins_the_operator_that_it_knows(
     assert await hass.config_entries.async_setup(entry.entry_id)
     assert entry.data["operator_public_key"] == before
     assert raised(hass) == {issues.OPERATOR_CHANGED}
+
+
+def fix_flow(hass: HomeAssistant, flow: RepairsFlow, issue_id: str) -> None:
+    flow.hass, flow.handler, flow.issue_id = hass, DOMAIN, issue_id
+
+
+async def test_a_meter_that_is_gone_is_replaced_in_the_repair(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    await rig.boundary("35600.150", "812.340")
+    for _ in range(2):
+        await rig.boundary("35600.160", "812.340", exists=False)
+    assert raised(hass) == {issues.METER_UNUSABLE}
+    hass.states.async_set("sensor.new_meter", "12.5", {"unit_of_measurement": "kWh", "device_class": "energy"})
+    issue_id = f"{issues.METER_UNUSABLE}_{entry.entry_id}"
+    flow = await async_create_fix_flow(hass, issue_id, {"entry_id": entry.entry_id})
+    assert isinstance(flow, MeterUnusableRepairFlow)
+    fix_flow(hass, flow, issue_id)
+    form = await flow.async_step_init()
+    assert form["type"] is FlowResultType.FORM
+    same = await flow.async_step_meter({"import_meter": EXPORT_METER, "export_meter": EXPORT_METER})
+    assert same["errors"] == {"export_meter": "same_meter"}
+    done = await flow.async_step_meter({"import_meter": "sensor.new_meter", "export_meter": EXPORT_METER})
+    assert done["type"] is FlowResultType.CREATE_ENTRY
+    await hass.async_block_till_done()
+    await rig.live(entry)
+    before = len(await rig.community.readings(agent_of(entry).identity.device_id))
+    hass.states.async_set("sensor.new_meter", "12.6", {"unit_of_measurement": "kWh", "device_class": "energy"})
+    await rig.boundary("0", "812.340")
+    await rig.delivered(entry)
+    readings = await rig.community.readings(agent_of(entry).identity.device_id)
+    assert len(readings) == before + 1
+    assert readings[-1].consumption_wh == 35_600_150, "the old meter's register goes on: the jump is no energy"
+
+
+async def test_keys_of_an_account_with_money_want_a_backup(rig: Rig, hass: HomeAssistant) -> None:
+    entry = await rig.join(backed_up=False)
+    await rig.until(lambda: float(rig.state(entry, "money_balance").state) == 5)
+    await hass.config_entries.async_reload(entry.entry_id)
+    await rig.until(lambda: raised(hass) == {issues.KEYS_WITHOUT_BACKUP})
+    issue_id = f"{issues.KEYS_WITHOUT_BACKUP}_{entry.entry_id}"
+    flow = await async_create_fix_flow(hass, issue_id, {"entry_id": entry.entry_id})
+    assert isinstance(flow, KeysBackedUpRepairFlow)
+    fix_flow(hass, flow, issue_id)
+    assert (await flow.async_step_confirm({}))["type"] is FlowResultType.CREATE_ENTRY
+    await hass.config_entries.async_reload(entry.entry_id)
+    await rig.live(entry)
+    assert await async_keys_are_safe(hass, entry)
+    await rig.until(lambda: raised(hass) == set())
+
+
+async def test_too_little_money_is_said_until_an_order_is_taken(rig: Rig, hass: HomeAssistant) -> None:
+    entry = await rig.join(money_micro=0)
+    await rig.boundary("35600.000", "812.000")
+    await rig.boundary("35600.500", "812.000")
+    await rig.until(lambda: raised(hass) == {issues.WALLET_LOW})
+    await rig.community.ledger.submit(CreditFunds(str(entry.unique_id), 5_000_000, "test:paid in later"))
+    await rig.boundary("35601.000", "812.000")
+    await rig.until(lambda: raised(hass) == set())
+
+
+@pytest.mark.parametrize(("theirs", "known"), [("0.1.9", True), ("0.2.0", False), ("9.1.0", False), ("x", False)])
+async def test_another_version_of_the_coordinator_is_said(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, theirs: str, known: bool
+) -> None:
+    issues.async_report_version(hass, entry, "0.1.0", theirs)
+    assert raised(hass) == (set() if known else {issues.VERSION})
+    await entry.runtime_data.coordinator.async_refresh()
+    assert raised(hass) == set(), "the coordinator that really answers is of this version"
+
+
+async def test_a_wrong_clock_has_a_repair_of_its_own(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    await rig.boundary("35600.150", "812.340")
+    rig.community.clock.wrong_by_s = -120
+    await entry.runtime_data.coordinator.async_refresh()
+    await rig.boundary("35600.160", "812.340")
+    await rig.boundary("35600.170", "812.340")
+    assert raised(hass) == {issues.CLOCK_SKEW}
+
+
+async def test_a_policy_whose_settings_no_longer_work_is_said_until_they_do(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    """It gives way to selling surplus; nobody shall find that out from the log."""
+    options, issue_id = dict(entry.options), f"{issues.POLICY_UNUSABLE}_{entry.entry_id}"
+    broken = {**options, "policy": "time_of_use", "policies": {"time_of_use": {"bands": []}}}
+    await hass.config_entries.async_unload(entry.entry_id)
+    hass.config_entries.async_update_entry(entry, options=broken)
+    await hass.config_entries.async_setup(entry.entry_id)
+    await rig.boundary("35600.150", "812.340")
+    assert agent_of(entry).policy.kind == "surplus"
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
+    assert issue is not None
+    words = issue.translation_placeholders or {}
+    assert words["policy"] == "Time of use"
+    assert words["reason"]
+    hass.config_entries.async_update_entry(entry, options=options)
+    entry.runtime_data.home.async_apply_options()
+    assert ir.async_get(hass).async_get_issue(DOMAIN, issue_id) is None
+
+
+async def test_a_repair_speaks_the_systems_language(rig: Rig, hass: HomeAssistant) -> None:
+    hass.config.language = "de"
+    entry = await rig.join()
+    await rig.boundary("35600.150", "812.340")
+    for _ in range(2):
+        await rig.boundary("not a number", "812.340")
+    issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{issues.METER_UNUSABLE}_{entry.entry_id}")
+    assert issue is not None
+    assert (issue.translation_placeholders or {})["reason"].startswith("Keine Zahl (")

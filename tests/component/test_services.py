@@ -89,13 +89,13 @@ async def test_during_an_outage_an_order_waits_and_says_so(
 ) -> None:
     await rig.delivered(entry)
     await rig.community.stop()
-    with patch("custom_components.energy_trade.home.ANSWER_S", 0.2):
+    with patch("custom_components.energy_trade.carrier.ANSWER_S", 0.2):
         placed = await call(hass, PLACE_ORDER, side="sell", energy_kwh=1)
         other = await call(hass, PLACE_ORDER, side="sell", energy_kwh=2)
         assert placed["status"] == other["status"] == "queued"
         assert await call(hass, CANCEL_ORDER, order=other["order"]) == {"cancelled": [], "status": "queued"}
     await rig.community.start()
-    entry.runtime_data.home.async_deliver()
+    entry.runtime_data.home.carrier.async_deliver()
     await rig.delivered(entry)
     assert ["0x" + digest.hex() for digest in rig.community.ledger.state.orders] == [placed["order"]]
 
@@ -161,7 +161,7 @@ async def test_during_an_outage_no_money_leaves(rig: Rig, entry: EnergyTradeConf
 async def test_while_somebody_else_answers_no_money_leaves(
     rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
 ) -> None:
-    entry.runtime_data.home.async_hold(True)
+    entry.runtime_data.home.carrier.async_hold(True)
     with pytest.raises(ServiceValidationError) as refused:
         await call(hass, WITHDRAW, amount=1, to=WALLET)
     assert refused.value.translation_key == "held"

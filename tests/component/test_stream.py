@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Any
 from unittest.mock import patch
 
@@ -68,6 +69,53 @@ async def test_nonsense_is_passed_over(
     coordinator._heard(message)
     assert coordinator.latest == before
     assert coordinator.connection is Connection.LIVE
+
+
+async def test_a_time_that_no_clock_shows_does_not_end_the_stream(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+    coordinator = entry.runtime_data.coordinator
+    coordinator._heard({"type": "heartbeat", "at": 10**30})
+    asked = {"type": "event", "event": "balancing_requested", "data": {"overload_w": 5, "request_id": 1}}
+    coordinator._heard(asked)
+    with patch.object(coordinator.home, "async_see_grid", side_effect=OverflowError("out of range")):
+        coordinator._heard(asked)
+    assert coordinator._stream is not None
+    assert not coordinator._stream.done()
+    await coordinator.async_refresh()
+    assert abs(coordinator.home.clock_offset_s) <= 1
+
+
+async def test_a_settlement_in_a_message_that_makes_no_sense_is_told_once_it_does(
+    rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    coordinator, told = entry.runtime_data.coordinator, []
+    coordinator.home.async_listen_events(lambda kind, data: told.append((kind, data.get("bought_kwh"))))
+    assert coordinator.latest is not None
+    account = {**asdict(coordinator.latest.account), "account": entry.unique_id, "bought_wh": 400}
+    coordinator._heard({"type": "state", "accounts": [account], "intervals": [{"delivery_start": "noon"}]})
+    assert told == []
+    for _ in range(2):
+        coordinator._heard({"type": "state", "accounts": [account]})
+    assert told == [("trade_settled", 0.4)]
+
+
+async def test_what_the_stream_says_during_a_poll_is_newer_than_the_poll(
+    rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    coordinator, told = entry.runtime_data.coordinator, []
+    coordinator.home.async_listen_events(lambda kind, data: told.append((kind, data.get("bought_kwh"))))
+    ask = coordinator.client.account
+
+    async def slow(address: str) -> dict[str, Any]:
+        answer = await ask(address)
+        newer = {**answer, "account": entry.unique_id, "bought_wh": 400}
+        coordinator._heard({"type": "state", "accounts": [newer]})
+        return answer
+
+    with patch.object(coordinator.client, "account", slow):
+        await coordinator.async_refresh()
+    assert told == [("trade_settled", 0.4)]
+    assert coordinator.latest is not None
+    assert coordinator.latest.account.bought_wh == 400
 
 
 async def test_nonsense_in_an_answer_is_an_outage_not_a_crash(rig: Rig, entry: EnergyTradeConfigEntry) -> None:

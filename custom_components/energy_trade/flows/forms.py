@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import probatio
@@ -12,47 +11,48 @@ from homeassistant.components.sensor import SensorDeviceClass
 from homeassistant.const import CONF_NAME, CONF_URL, UnitOfPower
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.selector import (
+    BooleanSelector,
     EntitySelector,
     EntitySelectorConfig,
     EntityWithDeviceFilterSelectorConfig,
     NumberSelector,
     NumberSelectorConfig,
     NumberSelectorMode,
+    SelectOptionDict,
+    SelectSelector,
+    SelectSelectorConfig,
+    SelectSelectorMode,
     TextSelector,
     TextSelectorConfig,
     TextSelectorType,
 )
-from yarl import URL
 
-from .const import (
-    CONF_BUY_PRICE,
+from ..const import (
     CONF_EXPORT_LIMIT,
     CONF_EXPORT_METER,
     CONF_IMPORT_LIMIT,
     CONF_IMPORT_METER,
     CONF_INVITE,
-    CONF_SELL_PRICE,
 )
-from .energy_settings import GridMeters
-from .household.guard import GuardRefusal
-from .household.policy import SurplusPolicy
-from .household.terms import HomeLimits
-from .meter import read_entity, reference_of
-from .protocol.client import CoordinatorRefused, MarketInfo
-from .protocol.units import MICRO
-
-type Fault = tuple[dict[str, str], str]
-"""Errors by field, as the form wants them, and a reason to show in the form's text."""
+from ..household.guard import GuardRefusal
+from ..household.terms import HomeLimits
+from ..meter import entity_of, read_entity, reference_of
+from .amounts import scaled
+from .energy_settings import FoundDevice, GridMeters
+from .joining import NO_FAULT, Fault
 
 EXAMPLE_URL: Final = "http://192.168.1.20:8787"
-FIELD_SELL: Final = "sell_price"
-FIELD_BUY: Final = "buy_price"
+EXAMPLE_LINK: Final = "energy-trade:join?..."
+FIELD_DEVICES: Final = "devices"
+FIELD_SHADOW: Final = "shadow"
 FIELD_IMPORT_LIMIT: Final = "import_limit_kw"
 FIELD_EXPORT_LIMIT: Final = "export_limit_kw"
 _IMPORT_LIMIT_KW, _EXPORT_LIMIT_KW = 24, 10
 _W_PER_KW = 1_000
 
 _URL = TextSelector(TextSelectorConfig(type=TextSelectorType.URL))
+_ADDRESS = TextSelector(TextSelectorConfig(autocomplete="off"))
+_INVITE = TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD))
 _METER = EntitySelector(
     EntitySelectorConfig(
         filter=EntityWithDeviceFilterSelectorConfig(domain=SENSOR_DOMAIN, device_class=SensorDeviceClass.ENERGY)
@@ -63,12 +63,13 @@ _POWER = NumberSelector(
         min=0, max=1_000, step=0.1, unit_of_measurement=UnitOfPower.KILO_WATT, mode=NumberSelectorMode.BOX
     )
 )
+_NAME = probatio.All(TextSelector(), probatio.Length(min=1, max=64))
 
 USER = probatio.Schema(
     {
-        probatio.Required(CONF_URL): _URL,
-        probatio.Required(CONF_INVITE): TextSelector(TextSelectorConfig(type=TextSelectorType.PASSWORD)),
-        probatio.Required(CONF_NAME): probatio.All(TextSelector(), probatio.Length(min=1, max=64)),
+        probatio.Required(CONF_URL): _ADDRESS,
+        probatio.Optional(CONF_INVITE): _INVITE,
+        probatio.Required(CONF_NAME): _NAME,
     }
 )
 METER = probatio.Schema(
@@ -79,36 +80,28 @@ METER = probatio.Schema(
         probatio.Required(FIELD_EXPORT_LIMIT): _POWER,
     }
 )
+METER_ENTITIES = probatio.Schema(
+    {probatio.Required(CONF_IMPORT_METER): _METER, probatio.Optional(CONF_EXPORT_METER): _METER}
+)
 RECONFIGURE = probatio.Schema(
     {
         probatio.Required(CONF_URL): _URL,
         probatio.Required(CONF_IMPORT_METER): _METER,
         probatio.Optional(CONF_EXPORT_METER): _METER,
+        probatio.Required(FIELD_IMPORT_LIMIT): _POWER,
+        probatio.Required(FIELD_EXPORT_LIMIT): _POWER,
     }
 )
+DISCOVERED = probatio.Schema({probatio.Required(CONF_INVITE): _INVITE, probatio.Required(CONF_NAME): _NAME})
+REAUTH = probatio.Schema({probatio.Required(CONF_INVITE): _INVITE})
+SHADOW_FORM = probatio.Schema({probatio.Required(FIELD_SHADOW): BooleanSelector()})
 
 
-def prices(info: MarketInfo) -> probatio.Schema:
-    """Return the form of the two limit prices, in the market's currency."""
-    price = NumberSelector(
-        NumberSelectorConfig(
-            min=info.price_min_micro_per_kwh / MICRO,
-            max=info.price_max_micro_per_kwh / MICRO,
-            step="any",
-            unit_of_measurement=f"{info.currency}/kWh",
-            mode=NumberSelectorMode.BOX,
-        )
-    )
-    return probatio.Schema({probatio.Required(FIELD_SELL): price, probatio.Required(FIELD_BUY): price})
-
-
-def normal_url(text: str) -> str:
-    """Return the address without path and slash, empty when it is none."""
-    try:
-        url = URL(text.strip())
-    except ValueError:
-        return ""
-    return str(url.origin()) if url.scheme in {"http", "https"} and url.host else ""
+def devices(found: Sequence[FoundDevice]) -> probatio.Schema:
+    """Return the form that offers what the Energy dashboard knows."""
+    options = [SelectOptionDict(value=device.key, label=f"{device.title} ({device.text})") for device in found]
+    several = SelectSelectorConfig(options=options, multiple=True, mode=SelectSelectorMode.LIST)
+    return probatio.Schema({probatio.Optional(FIELD_DEVICES): SelectSelector(several)})
 
 
 def meter_entities(meters: GridMeters) -> dict[str, Any]:
@@ -135,13 +128,13 @@ def check_meters(hass: HomeAssistant, user_input: Mapping[str, Any]) -> Fault:
             found = read_entity(hass, user_input[field])
             if isinstance(found, GuardRefusal):
                 return {field: "meter_unusable"}, found.message
-    return {}, ""
+    return NO_FAULT
 
 
 def limits(user_input: Mapping[str, Any]) -> HomeLimits:
     """Return the connection's limits in W; without an export meter nothing is given to the grid."""
     export_kw = user_input[FIELD_EXPORT_LIMIT] if CONF_EXPORT_METER in user_input else 0
-    return HomeLimits(_scaled(user_input[FIELD_IMPORT_LIMIT], _W_PER_KW), _scaled(export_kw, _W_PER_KW))
+    return HomeLimits(scaled(user_input[FIELD_IMPORT_LIMIT], _W_PER_KW), scaled(export_kw, _W_PER_KW))
 
 
 def meter_references(hass: HomeAssistant, user_input: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,50 +154,26 @@ def meter_data(hass: HomeAssistant, user_input: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def check_prices(user_input: Mapping[str, Any], info: MarketInfo) -> dict[str, str]:
-    """Say where a price would be worse than the supplier's tariff."""
-    options = price_options(user_input)
-    errors = {}
-    if options[CONF_SELL_PRICE] < info.feed_in_micro_per_kwh:
-        errors[FIELD_SELL] = "below_feed_in"
-    if options[CONF_BUY_PRICE] > info.supplier_micro_per_kwh:
-        errors[FIELD_BUY] = "above_supplier"
-    return errors
+def kept_limits(data: Mapping[str, Any]) -> HomeLimits:
+    """Return the connection's limits of an entry."""
+    return HomeLimits(data[CONF_IMPORT_LIMIT], data[CONF_EXPORT_LIMIT])
 
 
-def price_options(user_input: Mapping[str, Any]) -> dict[str, int]:
-    """Return the prices in 1e-6 of the currency per kWh."""
+def present_meters(hass: HomeAssistant, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry's meters and limits as the form shows them; one that is gone is left empty."""
+    found = (
+        None if (reference := data.get(key)) is None else entity_of(hass, reference)
+        for key in (CONF_IMPORT_METER, CONF_EXPORT_METER)
+    )
+    kept = kept_limits(data)
+    export_w = kept.export_limit_w if data.get(CONF_EXPORT_METER) is not None else _EXPORT_LIMIT_KW * _W_PER_KW
     return {
-        CONF_SELL_PRICE: _scaled(user_input[FIELD_SELL], MICRO),
-        CONF_BUY_PRICE: _scaled(user_input[FIELD_BUY], MICRO),
+        **meter_entities(GridMeters(*found)),
+        FIELD_IMPORT_LIMIT: kept.import_limit_w / _W_PER_KW,
+        FIELD_EXPORT_LIMIT: export_w / _W_PER_KW,
     }
 
 
-def price_values(policy: SurplusPolicy) -> dict[str, float]:
-    """Return a policy's prices as the form shows them."""
-    return {
-        FIELD_SELL: round(policy.sell_price_micro_per_kwh / MICRO, 4),
-        FIELD_BUY: round(policy.buy_price_micro_per_kwh / MICRO, 4),
-    }
-
-
-def saved_prices(options: Mapping[str, Any]) -> dict[str, float]:
-    """Return the entry's prices as the form shows them."""
-    return price_values(SurplusPolicy(options[CONF_SELL_PRICE], options[CONF_BUY_PRICE]))
-
-
-def join_fault(refusal: CoordinatorRefused) -> Fault:
-    """Put a refused joining to the field that can mend it."""
-    match refusal.code:
-        case "invite_wrong":
-            return {CONF_INVITE: "invite_wrong"}, ""
-        case "market_full":
-            return {"base": "market_full"}, ""
-        case "stale_request":
-            return {"base": "clock"}, ""
-    return {"base": "refused"}, f"{refusal.code}: {refusal}"
-
-
-def _scaled(value: float, factor: int) -> int:
-    """Turn what a person typed into integer units, exactly as it reads."""
-    return int((Decimal(str(value)) * factor).to_integral_value())
+def other_meter(data: Mapping[str, Any], updates: Mapping[str, Any]) -> bool:
+    """Tell whether other entities are the meter now."""
+    return any(data.get(key) != updates[key] for key in (CONF_IMPORT_METER, CONF_EXPORT_METER))

@@ -1,0 +1,124 @@
+"""The part of the flows that is about the policy: its choice, its settings, and the week it would have had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import probatio
+from homeassistant.core import HomeAssistant
+
+from ..const import (
+    AHEAD_INTERVALS,
+    BATTERY_RESERVE_PERCENT,
+    CONF_AHEAD,
+    CONF_BATTERY_RESERVE,
+    CONF_CONFIDENCE,
+    CONF_FEED_IN_PRICE,
+    CONF_GUARD,
+    CONF_POLICIES,
+    CONF_POLICY,
+    CONF_SUPPLIER_PRICE,
+    CONFIDENCE_PERCENT,
+)
+from ..household.policies import DEFAULT, POLICIES
+from ..household.reason import price_text
+from ..household.settings import Settings
+from ..protocol.client import CoordinatorClient, MarketInfo
+from . import policy_forms as forms
+from .joining import Fault
+from .preview import Choice, Week, async_week
+
+_SELL, _BUY = "sell", "buy"
+
+
+def new_options(kind: str, settings: Settings) -> dict[str, Any]:
+    """Return the options of a new entry."""
+    return {
+        CONF_POLICY: kind,
+        CONF_POLICIES: {kind: settings},
+        CONF_GUARD: True,
+        CONF_CONFIDENCE: CONFIDENCE_PERCENT,
+        CONF_AHEAD: AHEAD_INTERVALS,
+        CONF_BATTERY_RESERVE: BATTERY_RESERVE_PERCENT,
+    }
+
+
+class PolicyDialog:
+    """What was chosen so far, and the forms that ask for the rest."""
+
+    kind_form: Final = forms.KIND
+
+    def __init__(
+        self,
+        hass: HomeAssistant,
+        info: MarketInfo,
+        data: Mapping[str, Any],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Begin with an entry's options, or with none."""
+        self._hass = hass
+        self._info = info
+        self._data = data
+        self._options = options or {}
+        self.kind: str = self._options.get(CONF_POLICY, DEFAULT)
+        self.settings: Settings = {}
+
+    @property
+    def kind_shown(self) -> dict[str, str]:
+        """What the first form shows."""
+        return {CONF_POLICY: self.kind}
+
+    @property
+    def form(self) -> probatio.Schema:
+        """The form of the chosen policy's settings."""
+        return forms.schema(self._hass, self.kind, self._info)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What the settings' form shows: what was set before, else what the policy proposes."""
+        before = self._options.get(CONF_POLICIES, {}).get(self.kind)
+        settings = POLICIES[self.kind].proposed(self._info) if before is None else before
+        return forms.shown(self._hass, self.kind, settings)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options with this policy; the settings of the others are kept."""
+        policies = {**self._options.get(CONF_POLICIES, {}), self.kind: self.settings}
+        return {CONF_POLICY: self.kind, CONF_POLICIES: policies}
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What the forms' texts are filled with."""
+        info = self._info
+        return {
+            "market": info.name,
+            "feed_in": price_text(info.feed_in_micro_per_kwh, info.currency),
+            "supplier": price_text(info.supplier_micro_per_kwh, info.currency),
+        }
+
+    def choose(self, user_input: Mapping[str, Any]) -> None:
+        """Take the chosen kind."""
+        self.kind = user_input[CONF_POLICY]
+
+    async def async_read(self, user_input: Mapping[str, Any]) -> Fault:
+        """Take the settings, or say what is wrong with them."""
+        self.settings, (errors, reason) = await forms.async_read(self._hass, self.kind, user_input, self._info)
+        return (errors, reason) if errors else (self._regrets(), "")
+
+    async def async_preview(self, client: CoordinatorClient) -> Week:
+        """Return what this policy would have done in the last days."""
+        choice = Choice(self.kind, self.settings, self._info, self._data, self._options)
+        return await async_week(self._hass, choice, client)
+
+    def _regrets(self) -> dict[str, str]:
+        """Say where a fixed price would be worse than the tariff that the guard holds it to."""
+        info, errors = self._info, {}
+        if not self._options.get(CONF_GUARD, True):
+            return {}
+        sell, buy = self.settings.get(_SELL), self.settings.get(_BUY)
+        if sell is not None and sell < info.feed_in_micro_per_kwh and not self._options.get(CONF_FEED_IN_PRICE):
+            errors[_SELL] = "below_feed_in"
+        if buy is not None and buy > info.supplier_micro_per_kwh and not self._options.get(CONF_SUPPLIER_PRICE):
+            errors[_BUY] = "above_supplier"
+        return errors

@@ -1,0 +1,1 @@
+"""What follows a settlement at home: the receipt verified, the hour published, the Energy dashboard."""

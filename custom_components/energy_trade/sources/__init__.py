@@ -1,0 +1,1 @@
+"""Where a plan's outlook comes from: prices, sun, the recorder, batteries, calendars."""
