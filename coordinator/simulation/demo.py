@@ -42,6 +42,7 @@ class Options:
     homes: int
     settled: int | None
     home_assistant: bool
+    join_by_hand: bool
     port: int | None
 
 
@@ -50,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settled", type=int, metavar="N", help="end with a summary after N settled intervals")
     parser.add_argument("--homes", type=int, default=20, help="how many simulated homes (default 20)")
     parser.add_argument("--no-home-assistant", action="store_true", help="leave the real Home Assistant out")
+    parser.add_argument(
+        "--join-by-hand", action="store_true", help="leave it to you to add the integration to Home Assistant"
+    )
     parser.add_argument(
         "--data", type=Path, default=Path("demo-data"), help="folder to resume from (default demo-data)"
     )
@@ -66,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         homes=arguments.homes,
         settled=arguments.settled,
         home_assistant=not arguments.no_home_assistant,
+        join_by_hand=arguments.join_by_hand,
         port=arguments.port,
     )
     if options.home_assistant and (missing := missing_packages()):
@@ -90,7 +95,7 @@ async def _run(options: Options) -> int:
     options.data.mkdir(parents=True, exist_ok=True)
     try:
         with _alone(options.data):
-            async with _running(options) as demo:
+            async with running(options) as demo:
                 return await demo.watch(options.settled)
     except _FAILURES as error:
         print(f"demo: {error}", file=sys.stderr, flush=True)
@@ -109,7 +114,7 @@ def _alone(data: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _running(options: Options) -> AsyncIterator[Demo]:
+async def running(options: Options) -> AsyncIterator[Demo]:
     """Start everything, and end it in the opposite order."""
     ports, clock = Ports(options.data / "ports.json"), SystemClock()
     community = Community(options.data, ports.take("coordinator", options.port))
@@ -132,8 +137,7 @@ async def _running(options: Options) -> AsyncIterator[Demo]:
             say(f"{options.homes} simulated homes are joining; the sun stands at ten in the morning")
             if starting is not None:
                 demo.smart_home = await starting
-                await set_up_integration(demo.smart_home, community.url, community.invite)
-                say("Home Assistant trades: the integration is set up and its meter is fed")
+                await _let_join(demo.smart_home, community, by_hand=options.join_by_hand)
         finally:
             if starting is not None and not starting.done():
                 starting.cancel()
@@ -142,6 +146,15 @@ async def _running(options: Options) -> AsyncIterator[Demo]:
         demo.tell_addresses()
         stack.callback(say, "ending all processes")
         yield demo
+
+
+async def _let_join(home: SmartHome, community: Community, *, by_hand: bool) -> None:
+    """Add the integration, or say how a person adds it."""
+    if by_hand:
+        say(f"add the integration Energy Trade in Home Assistant: address {community.url}, invite {community.invite}")
+        return
+    await set_up_integration(home, community.url, community.invite)
+    say("Home Assistant trades: the integration is set up and its meter is fed")
 
 
 async def _meter(stack: AsyncExitStack, data: Path, sun: Sun, clock: Clock) -> DemoMeter:

@@ -74,6 +74,16 @@ class HassApi:
         step: dict[str, Any] = await self._post(f"/api/config/config_entries/flow/{flow_id}", answers)
         return step
 
+    async def begin_options(self, entry_id: str) -> dict[str, Any]:
+        """Open the options of an entry; return its first step."""
+        step: dict[str, Any] = await self._post("/api/config/config_entries/options/flow", {"handler": entry_id})
+        return step
+
+    async def answer_options(self, flow_id: str, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a step of the options; return the next one."""
+        step: dict[str, Any] = await self._post(f"/api/config/config_entries/options/flow/{flow_id}", answers)
+        return step
+
     async def command(self, kind: str, **arguments: Any) -> Any:
         """Send one WebSocket command and return its result."""
         async with self.session.ws_connect(f"{self.url}/api/websocket") as socket:

@@ -26,6 +26,7 @@ from .virtual_home import Equipment, Registers
 DOMAIN = INTEGRATION.name
 CONSUMPTION_ENTITY = "sensor.smart_meter_consumption"
 PRODUCTION_ENTITY = "sensor.smart_meter_production"
+DASHBOARD = "energy-trade"
 _START_S = 180
 _POLL_S = 0.5
 _KWH_WS = 3_600_000
@@ -139,14 +140,23 @@ async def set_up_integration(home: SmartHome, coordinator: str, invite: str) -> 
     if await home.api.entries(DOMAIN):
         return
     step = await home.api.begin_flow(DOMAIN)
-    given = {"url": coordinator, "invite": invite}
+    given = {"url": coordinator, "invite": invite, "shadow": False}
     for _ in range(10):
         if step["type"] == "create_entry":
+            await _add_dashboard(home.api)
             return
         if step["type"] != "form" or step.get("errors"):
             raise HassRefused(f"adding the integration stopped at {_shown(step)}")
         step = await home.api.answer_flow(step["flow_id"], _answers(step, given))
     raise HassRefused("adding the integration takes more steps than it should")
+
+
+async def _add_dashboard(api: HassApi) -> None:
+    """Add the integration's dashboard, as "New dashboard > Community" does."""
+    await api.command(
+        "lovelace/dashboards/create", url_path=DASHBOARD, title="Energy Trade", icon="mdi:home-lightning-bolt"
+    )
+    await api.command("lovelace/config/save", url_path=DASHBOARD, config={"strategy": {"type": "custom:energy-trade"}})
 
 
 async def connected(home: SmartHome) -> dict[str, dict[str, Any]]:

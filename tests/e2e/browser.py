@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("shots.mjs")
+HERE = Path(__file__).parent
 
 
 def chromium() -> str:
@@ -24,21 +24,26 @@ def chromium() -> str:
 
 async def take(folder: Path, shots: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Take the screenshots; return by name what was found: path, violations, errors, text."""
-    job = _write_job(folder, shots)
-    bins = Path(__file__).parents[2] / ".venv" / "bin"
+    return {found["name"]: found for found in await run("shots.mjs", folder, {"shots": shots})}
+
+
+async def run(script: str, folder: Path, job: dict[str, Any]) -> Any:
+    """Run a script of this folder with a job, and return what it prints as JSON."""
+    file = _write(folder, job)
+    bins = HERE.parents[1] / ".venv" / "bin"
     node = shutil.which("node", path=f"{bins}{os.pathsep}{os.environ['PATH']}")
     if node is None:
         pytest.skip("needs node")
     process = await asyncio.create_subprocess_exec(
-        node, str(SCRIPT), str(job), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        node, str(HERE / script), str(file), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     output, errors = await asyncio.wait_for(process.communicate(), 240)
     assert process.returncode == 0, errors.decode()
-    return {found["name"]: found for found in json.loads(output)}
+    return json.loads(output)
 
 
-def _write_job(folder: Path, shots: list[dict[str, Any]]) -> Path:
+def _write(folder: Path, job: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    job = folder / "job.json"
-    job.write_text(json.dumps({"chromium": chromium(), "folder": str(folder), "shots": shots}))
-    return job
+    file = folder / "job.json"
+    file.write_text(json.dumps({"chromium": chromium(), "folder": str(folder), **job}))
+    return file

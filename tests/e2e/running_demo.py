@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
 import uuid
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 _LIVE = re.compile(r"Live page +(?P<live>http://\S+)")
+_BY_HAND = re.compile(r"address (?P<coordinator>http://\S+), invite (?P<invite>\S+)")
 _HASS = re.compile(r"Home Assistant +(?P<hass>http://\S+)/ +user (?P<user>\S+) +password (?P<password>\S+)")
 
 
@@ -28,13 +30,13 @@ class RunningDemo:
     _reader: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, *options: str) -> Self:
-        """Start ``energy-trade demo`` with the options."""
+    async def start(cls, *options: str, behind_s: int = 0) -> Self:
+        """Start ``energy-trade demo`` with the options; all its clocks are ``behind_s`` behind the machine's."""
         mark = uuid.uuid4().hex
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "coordinator", "demo", *options),
             cwd=ROOT,
-            env={**os.environ, "ENERGY_TRADE_TEST_MARK": mark},
+            env={**os.environ, **(_late(behind_s) if behind_s else {}), "ENERGY_TRADE_TEST_MARK": mark},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -72,9 +74,9 @@ class RunningDemo:
         return "\n".join(self.lines)
 
     def addresses(self) -> dict[str, str]:
-        """Return the printed addresses, and Home Assistant's user and password."""
+        """Return the printed addresses, Home Assistant's user and password, and what joins a home by hand."""
         found: dict[str, str] = {}
-        for pattern in (_LIVE, _HASS):
+        for pattern in (_LIVE, _HASS, _BY_HAND):
             if match := pattern.search(self.text):
                 found |= match.groupdict()
         return found
@@ -97,6 +99,14 @@ class RunningDemo:
             self.lines.append(line.decode().rstrip())
             self._news.set()
         self._news.set()
+
+
+def _late(behind_s: int) -> dict[str, str]:
+    """Return the environment in which clocks (but not durations) are behind; faketime itself would stand in between."""
+    command = ["faketime", "-m", "-f", f"-{behind_s}s", "env"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    return {"LD_PRELOAD": told["LD_PRELOAD"], "FAKETIME": told["FAKETIME"], "DONT_FAKE_MONOTONIC": "1"}
 
 
 def _command(folder: Path) -> str:

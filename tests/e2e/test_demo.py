@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
+import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,9 @@ import pytest_asyncio
 from coordinator.chain.contracts import Addresses, read_balances
 from coordinator.chain.rpc import Rpc
 from coordinator.protocol.client import CoordinatorClient
+from coordinator.protocol.keys import AccountKey
+from coordinator.protocol.membership import SessionRequest
+from coordinator.protocol.units import MICRO
 from coordinator.simulation.hass_api import HassApi
 from coordinator.simulation.hass_files import Login
 from tests.e2e import browser
@@ -26,6 +32,8 @@ pytest.importorskip("homeassistant", reason="needs homeassistant")
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 
 HOME_NAME = "Demo home"
+HOUR_LEFT_S = 3600 - 330
+"""At the start the demo's clocks show five and a half minutes before a full hour, when statistics are made."""
 PICTURES = Path(tempfile.gettempdir()) / "energy-trade-shots"
 
 
@@ -37,6 +45,8 @@ class Stage:
     data: Path
     client: CoordinatorClient
     hass: HassApi
+    dialog: list[str]
+    full_hour: int
 
     @property
     def live(self) -> str:
@@ -65,18 +75,35 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(data: Path) -> AsyncIterator[Stage]:
-    demo = await RunningDemo.start("--homes", "6", "--data", str(data))
+    """The demo, its clocks some minutes before a full hour, and the integration added by hand in Chromium."""
+    if shutil.which("faketime") is None:
+        pytest.skip("needs faketime")
+    behind_s = int(time.time() - HOUR_LEFT_S) % 3600
+    full_hour = (int(time.time()) - behind_s) // 3600 * 3600 + 3600
+    demo = await RunningDemo.start("--homes", "6", "--join-by-hand", "--data", str(data), behind_s=behind_s)
     try:
         await demo.line("Live page", 240)
         await demo.line("Ctrl-C ends the demo")
         places = demo.addresses()
+        job = {**places, "url": places["hass"], "watch_first": "Watch first, trade later"}
+        dialog = await browser.run("join.mjs", PICTURES, job)
         async with aiohttp.ClientSession() as session:
             client = CoordinatorClient(session, places["live"].rstrip("/"))
             hass = await HassApi.log_in(session, places["hass"], Login(places["user"], places["password"]))
-            yield Stage(demo, data, client, hass)
+            yield Stage(demo, data, client, hass, dialog, full_hour)
     finally:
         if demo.process.returncode is None:
             await demo.interrupt()
+
+
+async def test_a_person_adds_it_in_the_browser(stage: Stage) -> None:
+    titles = ["Join a community market", "Your meter", "How to trade", "Prices in", "No preview yet"]
+    shown = [text.partition("\n")[0] for text in stage.dialog]
+    assert [any(text.startswith(title) for text in shown) for title in titles] == [True] * len(titles), shown
+    assert shown[-1] in {"Success", "Name and assign"}, "Home Assistant asks for the device's room in the end"
+    assert "What leaves this home" in stage.dialog[1]
+    (entry,) = await stage.hass.entries("energy_trade")
+    assert entry["state"] == "loaded"
 
 
 async def test_its_readings_reach_the_ledger(stage: Stage) -> None:
@@ -98,6 +125,66 @@ async def test_its_trade_is_settled_on_chain(stage: Stage) -> None:
         return (home["money_micro"], home["energy_wh"]), chain
 
     await eventually(ledger_and_chain, lambda pair: pair[0] == pair[1], 60)
+
+
+async def test_the_energy_dashboard_shows_the_community_apart(stage: Stage) -> None:
+    """Statistics of the full hour come to what the ledger's receipts say; on consent the dashboard shows them."""
+    home = await stage.home()
+    prefix = f"energy_trade:{home['account'][2:10]}_"
+
+    async def sums() -> dict[str, float]:
+        listed = await stage.hass.command("recorder/list_statistic_ids", statistic_type="sum")
+        ids = [row["statistic_id"] for row in listed if row["source"] == "energy_trade"]
+        assert all(name.startswith(prefix) for name in ids), ids
+        if not ids:
+            return {}
+        found = await stage.hass.command(
+            "recorder/statistics_during_period",
+            start_time=dt.datetime.fromtimestamp(stage.full_hour - 7200, dt.UTC).isoformat(),
+            statistic_ids=ids,
+            period="hour",
+            types=["sum"],
+        )
+        return {name.removeprefix(prefix): rows[-1]["sum"] for name, rows in found.items()}
+
+    async def both() -> tuple[dict[str, float], dict[str, float]]:
+        found = await sums()
+        return {name: round(found.get(name, -1), 6) for name in ("sold", "bought", "revenue", "cost")}, await ledger()
+
+    async def ledger() -> dict[str, float]:
+        return await settled_by(stage, home["account"], stage.full_hour)
+
+    await eventually(sums, lambda found: found.get("sold", 0) > 0 and "grid_export" in found, 420)
+    await eventually(both, lambda pair: pair[0] == pair[1], 180)
+    (entry,) = await stage.hass.entries("energy_trade")
+    step = await stage.hass.begin_options(entry["entry_id"])
+    step = await stage.hass.answer_options(step["flow_id"], {"next_step_id": "energy_dashboard"})
+    assert "Neighbourhood" in str(step["description_placeholders"])
+    assert (await stage.hass.answer_options(step["flow_id"], {}))["type"] in {"create_entry", "abort"}
+    names = [source.get("name") for source in (await stage.hass.command("energy/get_prefs"))["energy_sources"]]
+    assert names == ["Neighbourhood", "Supplier"]
+    login = {"url": stage.hass.url, "tokens": tokens(stage.hass)}
+    shot = {"name": "energy", "url": f"{stage.hass.url}/energy", "hass": login, "wait": "home-assistant"}
+    found = await browser.take(PICTURES, [shot | {"pause_ms": 9_000, "height": 1600}])
+    assert "Neighbourhood" in found["energy"]["text"]
+
+
+async def settled_by(stage: Stage, account: str, until: int) -> dict[str, float]:
+    """Sum what the ledger's receipts say of a home's intervals before ``until``, in kWh and the currency."""
+    keys = json.loads((stage.data / "home-assistant" / ".storage" / "energy_trade.identities").read_text())["data"]
+    (secrets,) = keys.values()
+    key = AccountKey.from_secret(bytes.fromhex(secrets["account_secret"][2:]))
+    info = await stage.client.market()
+    await stage.client.open_session(SessionRequest(account, info.market, info.time), key, info.domain)
+    totals = dict.fromkeys(("sold", "bought", "revenue", "cost"), 0)
+    for line in await stage.client.receipts(account, limit=100):
+        if line["delivery_start"] < until:
+            receipt = await stage.client.receipt(account, line["delivery_start"])
+            for row in receipt["body"]["rows"]:
+                energy, money = ("sold", "revenue") if row["order"]["side"] == "sell" else ("bought", "cost")
+                totals[energy] += row["executed_wh"]
+                totals[money] += row["value_micro"]
+    return {name: round(value / (1_000 if name in {"sold", "bought"} else MICRO), 6) for name, value in totals.items()}
 
 
 async def test_every_entity_has_a_state(stage: Stage) -> None:
