@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from types import SimpleNamespace
+from unittest.mock import AsyncMock
+
 import pytest
 from homeassistant.components.repairs import ConfirmRepairFlow, RepairsFlow
 from homeassistant.core import HomeAssistant
@@ -313,3 +317,21 @@ async def test_a_repair_speaks_the_systems_language(rig: Rig, hass: HomeAssistan
     issue = ir.async_get(hass).async_get_issue(DOMAIN, f"{issues.METER_UNUSABLE}_{entry.entry_id}")
     assert issue is not None
     assert (issue.translation_placeholders or {})["reason"].startswith("Keine Zahl (")
+
+
+async def test_a_backup_of_after_the_keys_were_made_is_enough(
+    rig: Rig, hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = await rig.join(backed_up=False)
+    assert not await async_keys_are_safe(hass, entry), "there is no backup integration"
+    hass.config.components.add("backup")
+    made = entry.created_at + dt.timedelta(hours=1)
+    for date, whole, safe in (
+        (made, True, True),
+        (made, False, False),
+        (entry.created_at - dt.timedelta(hours=1), True, False),
+    ):
+        backup = SimpleNamespace(date=date.isoformat(), homeassistant_included=whole)
+        manager = SimpleNamespace(async_get_backups=AsyncMock(return_value=({"1": backup}, {})))
+        monkeypatch.setattr("custom_components.energy_trade.backups.async_get_manager", lambda _, m=manager: m)
+        assert await async_keys_are_safe(hass, entry) is safe
