@@ -143,7 +143,7 @@ async def set_up_integration(home: SmartHome, coordinator: str, invite: str) -> 
     given = {"url": coordinator, "invite": invite, "shadow": False}
     for _ in range(10):
         if step["type"] == "create_entry":
-            await _add_dashboard(home.api)
+            await add_dashboard(home.api)
             return
         if step["type"] != "form" or step.get("errors"):
             raise HassRefused(f"adding the integration stopped at {_shown(step)}")
@@ -151,7 +151,7 @@ async def set_up_integration(home: SmartHome, coordinator: str, invite: str) -> 
     raise HassRefused("adding the integration takes more steps than it should")
 
 
-async def _add_dashboard(api: HassApi) -> None:
+async def add_dashboard(api: HassApi) -> None:
     """Add the integration's dashboard, as "New dashboard > Community" does."""
     await api.command(
         "lovelace/dashboards/create", url_path=DASHBOARD, title="Energy Trade", icon="mdi:home-lightning-bolt"

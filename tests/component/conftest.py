@@ -6,6 +6,7 @@ The clock runs as fast as the real one and can be moved on: timers, timeouts and
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Ran:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch what passes."""
+    """Watch what passes; say nothing of each of the recorder's statements."""
+    logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
     config.pluginmanager.register(Ran(), "energy_trade_ran")
 
 

@@ -1,6 +1,6 @@
 // Takes screenshots of pages and runs axe on them, with the machine's own Chromium.
 // Usage: node shots.mjs JOB.json; the job names a folder and shots; what was found is printed as JSON.
-// shot: {name, url, wait?, scheme?, width?, height?, pause_ms?, axe?, hass?: {url, tokens}}
+// shot: {name, url, wait?, text? (to wait for), scheme?, width?, height?, pause_ms?, axe?, hass?: {url, tokens}}
 import { mkdtempSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -45,6 +45,9 @@ async function take(shot) {
   if (shot.hass) await page.addInitScript(logIn, shot.hass);
   await page.goto(shot.url, { waitUntil: "domcontentloaded" });
   if (shot.wait) await page.locator(shot.wait).first().waitFor({ state: "attached", timeout: 60_000 });
+  for (let tries = 0; shot.text && tries < 90 && !(await page.evaluate(visibleText)).includes(shot.text); tries++) {
+    await page.waitForTimeout(1_000);
+  }
   await page.waitForTimeout(shot.pause_ms ?? 1_500);
   const path = join(job.folder, `${shot.name}.png`);
   await page.screenshot({ path, fullPage: shot.full ?? false });

@@ -25,6 +25,7 @@ from coordinator.protocol.membership import SessionRequest
 from coordinator.protocol.units import MICRO
 from coordinator.simulation.hass_api import HassApi
 from coordinator.simulation.hass_files import Login
+from coordinator.simulation.smart_home import DASHBOARD, add_dashboard
 from tests.e2e import browser
 from tests.e2e.running_demo import RunningDemo
 
@@ -163,10 +164,12 @@ async def test_the_energy_dashboard_shows_the_community_apart(stage: Stage) -> N
     assert (await stage.hass.answer_options(step["flow_id"], {}))["type"] in {"create_entry", "abort"}
     names = [source.get("name") for source in (await stage.hass.command("energy/get_prefs"))["energy_sources"]]
     assert names == ["Neighbourhood", "Supplier"]
+    await add_dashboard(stage.hass)
     login = {"url": stage.hass.url, "tokens": tokens(stage.hass)}
-    shot = {"name": "energy", "url": f"{stage.hass.url}/energy", "hass": login, "wait": "home-assistant"}
-    found = await browser.take(PICTURES, [shot | {"pause_ms": 9_000, "height": 1600}])
-    assert "Neighbourhood" in found["energy"]["text"]
+    shot = {"name": "energy", "url": f"{stage.hass.url}/{DASHBOARD}/energy", "hass": login, "wait": "home-assistant"}
+    found = (await browser.take(PICTURES, [shot | {"text": "Neighbourhood"}]))["energy"]
+    assert "Neighbourhood" in found["text"]
+    assert "Supplier" in found["text"]
 
 
 async def settled_by(stage: Stage, account: str, until: int) -> dict[str, float]:
