@@ -10,11 +10,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 type Report = pytest.TestReport | pytest.CollectReport
 
 _MARK = "needs "
 _needs = pytest.StashKey[Counter[str]]()
+
+settings.register_profile("the same examples each time", derandomize=True)
+settings.load_profile("the same examples each time")
 
 
 def missing(report: Report) -> str | None:
