@@ -155,8 +155,8 @@ async def test_the_energy_dashboard_shows_the_community_apart(stage: Stage) -> N
     async def ledger() -> dict[str, float]:
         return await settled_by(stage, home["account"], stage.full_hour)
 
-    await eventually(sums, lambda found: found.get("sold", 0) > 0 and "grid_export" in found, 420)
-    await eventually(both, lambda pair: pair[0] == pair[1], 180)
+    await eventually(sums, lambda found: found.get("sold", 0) > 0 and "grid_export" in found, 720)
+    await eventually(both, lambda pair: pair[0] == pair[1], 120)
     (entry,) = await stage.hass.entries("energy_trade")
     step = await stage.hass.begin_options(entry["entry_id"])
     step = await stage.hass.answer_options(step["flow_id"], {"next_step_id": "energy_dashboard"})
