@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from . import __version__
 from .chain.feeds import FeedPrice
@@ -21,6 +21,7 @@ from .edge.answers import (
     MarketAnswer,
     MeterAnswer,
     Operator,
+    ReadingTerms,
     ReceiptAnswer,
     ReceiptLine,
     WithdrawalAnswer,
@@ -158,14 +159,8 @@ class LedgerViews:
         stored = await _asked(self.ledger.queries.last_reading(device_id))
         last: LastReading | None = None
         if stored is not None:
-            reading = stored.reading
-            last = {
-                "sequence": reading.sequence,
-                "timestamp": reading.timestamp,
-                "digest": "0x" + stored.digest.hex(),
-                "consumption_wh": reading.consumption_wh,
-                "production_wh": reading.production_wh,
-            }
+            terms = cast(ReadingTerms, stored.reading.to_wire())
+            last = {"reading": terms, "signature": "0x" + stored.signature.hex()}
         return {
             "device_id": device_text(device_id),
             "account": meter.account,

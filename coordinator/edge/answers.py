@@ -185,14 +185,24 @@ class RegisteredMeter(TypedDict):
     device_id: str
 
 
-class LastReading(TypedDict):
-    """The newest reading of a meter."""
+class ReadingTerms(TypedDict):
+    """A reading as its meter signed it."""
 
+    device_id: str
     sequence: int
     timestamp: int
-    digest: str
     consumption_wh: int
     production_wh: int
+    flags: int
+    previous: str
+    samples: str
+
+
+class LastReading(TypedDict):
+    """The newest reading of a meter with the meter's own signature, so that its home believes no other."""
+
+    reading: ReadingTerms
+    signature: str
 
 
 class MeterAnswer(TypedDict):

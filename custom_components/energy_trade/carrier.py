@@ -14,7 +14,7 @@ from homeassistant.core import HomeAssistant, callback
 from .const import LOGGER
 from .household.agent import HouseholdAgent
 from .household.corrections import Judgement, agree
-from .household.courier import OTHER_INSTALLATION, Answer, deliver, line_up
+from .household.courier import OTHER_INSTALLATION, Answer, ForeignReadingError, deliver, line_up
 from .household.outbox import Outgoing
 from .household.reason import Refusal
 from .protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable
@@ -149,6 +149,9 @@ class Carrier:
             self._lined_up &= not self.is_elsewhere
             if not self.is_elsewhere:
                 await self._agree(now)
+        except ForeignReadingError as error:
+            self.blocked = Refusal("foreign_reading", str(error))
+            raise
         except CoordinatorRefused as refusal:
             self.blocked = Refusal(refusal.code, str(refusal))
             raise CoordinatorUnavailable(f"{refusal.code}: {refusal}") from refusal

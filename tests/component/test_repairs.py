@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -25,6 +26,7 @@ from custom_components.energy_trade.repairs import (
     OperatorChangedRepairFlow,
     async_create_fix_flow,
 )
+from custom_components.energy_trade.session import HomeClient
 from tests.component.community import Community
 from tests.component.rig import EXPORT_METER, Rig, agent_of
 from tests.edge import support
@@ -113,6 +115,31 @@ async def test_a_coordinator_that_lost_readings_is_shown(
     await rig.boundary("35600.170", "812.340")
     home = entry.runtime_data.home
     await rig.until(lambda: home.blocked is not None and home.blocked.code == "coordinator_behind")
+
+
+async def test_a_last_reading_that_the_home_never_signed_is_shown_and_nothing_is_sent_behind_it(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.boundary("35600.150", "812.340")
+    await rig.delivered(entry)
+    honest = HomeClient.meter
+
+    async def lie(client: HomeClient, device_id: int) -> dict[str, Any]:
+        answer = await honest(client, device_id)
+        answer["last"]["reading"]["consumption_wh"] += 1_000
+        return answer
+
+    monkeypatch.setattr(HomeClient, "meter", lie)
+    await hass.config_entries.async_reload(entry.entry_id)
+    home = entry.runtime_data.home
+    await rig.until(lambda: raised(hass) == {issues.READINGS_BLOCKED})
+    assert home.blocked is not None
+    assert home.blocked.code == "foreign_reading"
+    await rig.boundary("35600.160", "812.340")
+    assert len(home.agent.outbox.readings()) == 1
+    monkeypatch.undo()
+    await rig.boundary("35600.170", "812.340")
+    await rig.until(lambda: raised(hass) == set() and not home.agent.outbox.readings())
 
 
 async def test_a_community_that_began_anew_is_shown(

@@ -250,8 +250,8 @@ async def _check_what_the_api_says(homes: list[StreetHome], victim: Victim) -> N
         await home.sign_in()
         assert not home.outbox
         last = home.receipts[-1][0]
-        meter = await home.client.meter(home.meter.device_id)
-        assert (meter["last"]["sequence"], meter["last"]["consumption_wh"]) == (last.sequence, last.consumption_wh)
+        kept = (await home.client.meter(home.meter.device_id))["last"]["reading"]
+        assert (kept["sequence"], kept["consumption_wh"]) == (last.sequence, last.consumption_wh)
         for order in await home.client.orders(home.account.address, 500):
             placed = home.orders[order["order"]]
             assert order["terms"] == placed["terms"]

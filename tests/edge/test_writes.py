@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from coordinator.market.commands import HaltTrading
-from coordinator.protocol.keys import verify_account
-from coordinator.protocol.messages import ZERO_HASH, DeviceReceipt, Side, TimeInForce
+from coordinator.protocol.keys import verify_account, verify_meter
+from coordinator.protocol.messages import ZERO_HASH, DeviceReceipt, Reading, Side, TimeInForce
 from coordinator.protocol.recovery import recover_address
 from tests.edge.support import CONFIG, DELIVERY, DOMAIN, NOON, OPERATOR, Door, Home, place, record, settle_in
 
@@ -139,8 +139,9 @@ async def test_a_meter_tells_its_owner_where_its_readings_stand(door: Door) -> N
     await record(door, home, home.reading(consumption_wh=12))
     last = (await door.ask("GET", path, token=token)).body["last"]
     assert home.last is not None
-    assert (last["sequence"], last["consumption_wh"]) == (1, 12)
-    assert last["digest"] == "0x" + home.last.digest(DOMAIN).hex()
+    assert Reading.from_wire(last["reading"]) == home.last
+    assert home.last.consumption_wh == 12
+    assert verify_meter(home.last.digest(DOMAIN), bytes.fromhex(last["signature"][2:]), home.meter.public_key)
 
 
 async def test_accounts_book_trades_and_intervals_show_what_happened(door: Door) -> None:

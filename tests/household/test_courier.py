@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from coordinator.household.agent import CANCEL_SLACK_S, HouseholdAgent
-from coordinator.household.courier import Answer, deliver, line_up
+from coordinator.household.courier import Answer, ForeignReadingError, deliver, line_up
 from coordinator.household.outbox import Outgoing
 from coordinator.household.reason import Refusal
 from coordinator.protocol.client import CoordinatorRefused, CoordinatorUnavailable
-from coordinator.protocol.messages import ZERO_HASH, DeviceReceipt, Order, Side
+from coordinator.protocol.keys import MeterKey
+from coordinator.protocol.messages import ZERO_HASH, DeviceReceipt, Order, Reading, Side
 
-from .world import DOMAIN, IDENTITY, INFO, INTERVAL_S, LIMITS, POLICY, START, Market, new_agent, run
+from .world import DOMAIN, IDENTITY, INFO, INTERVAL_S, LIMITS, POLICY, START, Market, new_agent, run, signed_reading
 
 
 class Delivery:
@@ -259,7 +261,7 @@ def test_without_a_listener_answers_are_just_gone() -> None:
 def test_garbage_about_the_meter_is_an_outage() -> None:
     class Garbage(Market):
         async def meter(self, device_id: int) -> dict[str, object]:
-            return {"last": {"sequence": "many"}}
+            return {"last": {"reading": {**_kept_reading().to_wire(), "sequence": "many"}}}
 
     home = Delivery(Garbage())
     with pytest.raises(CoordinatorUnavailable, match="sequence"):
@@ -277,17 +279,35 @@ class _Answering(Market):
         return self.answer
 
 
-@pytest.mark.parametrize("name", ["sequence", "timestamp", "consumption_wh", "production_wh"])
-@pytest.mark.parametrize("value", [-1, 2**48, 10**30])
-def test_a_last_reading_that_no_meter_can_have_is_not_followed(name: str, value: int) -> None:
-    home = Delivery()
+def _kept_reading(**changes: Any) -> Reading:
+    return replace(Reading(IDENTITY.device_id, 7, START, 1_000, 0), **changes)
+
+
+def test_a_last_reading_of_its_own_is_followed() -> None:
+    home = Delivery(_Answering({"last": signed_reading(_kept_reading())}))
     home.observe(1_000)
-    told = {"sequence": 7, "timestamp": START, "digest": "0x" + "11" * 32, "consumption_wh": 1, "production_wh": 0}
+    assert home.line_up() is None
+    assert (home.agent.meter.sequence, home.agent.meter.consumption_wh) == (7, 1_000)
 
-    async def lie(device_id: int) -> dict[str, Any]:
-        return {"last": {**told, name: value}}
 
-    home.market.meter = lie  # type: ignore[method-assign]
-    with pytest.raises(CoordinatorUnavailable):
+@pytest.mark.parametrize(
+    "change",
+    [{"sequence": 8}, {"timestamp": START + 1}, {"consumption_wh": 999}, {"production_wh": 1}, {"flags": 1}]
+    + [{name: value} for name in ("sequence", "timestamp", "consumption_wh") for value in (-1, 2**64, 10**30)],
+)
+def test_a_last_reading_that_its_meter_did_not_sign_is_not_followed(change: dict[str, int]) -> None:
+    """A coordinator could otherwise move a home's registers, or let it sign one number twice."""
+    told = signed_reading(_kept_reading())
+    home = Delivery(_Answering({"last": {**told, "reading": {**told["reading"], **change}}}))
+    home.observe(1_000)
+    with pytest.raises(ForeignReadingError):
+        home.line_up()
+    assert home.agent.meter.sequence == 1
+
+
+def test_another_meters_last_reading_is_not_followed() -> None:
+    home = Delivery(_Answering({"last": signed_reading(_kept_reading(), MeterKey.generate())}))
+    home.observe(1_000)
+    with pytest.raises(ForeignReadingError, match="not signed by this home's meter"):
         home.line_up()
     assert home.agent.meter.sequence == 1

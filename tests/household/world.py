@@ -51,6 +51,11 @@ INFO = market_info()
 POLICY = SurplusPolicy.between_tariffs(INFO)
 
 
+def signed_reading(reading: Reading, key: MeterKey = IDENTITY.meter_key) -> dict[str, Any]:
+    """What ``last`` of ``GET /meters/{device_id}`` says of a reading, signed by this home's meter or by another."""
+    return {"reading": reading.to_wire(), "signature": "0x" + key.sign(reading.digest(DOMAIN)).hex()}
+
+
 def new_agent(info: MarketInfo = INFO, ahead: int = 1) -> HouseholdAgent:
     return HouseholdAgent(IDENTITY, info, POLICY, LIMITS, ahead=ahead)
 
@@ -171,19 +176,9 @@ class Market:
 
     async def meter(self, device_id: int) -> dict[str, Any]:
         fault = self._before("meter")
-        head = self.head
+        last = self.readings[max(self.readings)] if self.readings else None
         self._after(fault)
-        if head is None:
-            return {"last": None}
-        return {
-            "last": {
-                "sequence": head.sequence,
-                "timestamp": head.timestamp,
-                "digest": "0x" + head.digest.hex(),
-                "consumption_wh": head.consumption_wh,
-                "production_wh": head.production_wh,
-            }
-        }
+        return {"last": None if last is None else signed_reading(last)}
 
     def _cancel(self, cancel: Cancel) -> list[str]:
         kept = self.kept.get(cancel.order)

@@ -22,7 +22,7 @@ from . import guard, planner
 from .forecast import PERSISTENCE_INTERVALS, Forecast, persistence
 from .guard import GuardRefusal, Register, Sample
 from .identity import Identity
-from .metered import KeptReading, MeterState
+from .metered import MeterState
 from .orders import Orders, OrderStatus, Standing
 from .outbox import ORDERS_MAX, READINGS_MAX, Outbox, Outgoing
 from .outlook import Outlook
@@ -205,8 +205,8 @@ class HouseholdAgent:
                 self.orders.refused(_order_id(item), at)
         return item
 
-    def resume_from(self, kept: KeptReading | None) -> Refusal | None:
-        """Line up with the last reading that the coordinator keeps of this meter.
+    def resume_from(self, kept: Reading | None) -> Refusal | None:
+        """Line up with the last reading that the coordinator keeps of this meter, one that this home has signed.
 
         Needed at start-up (a restored backup may be behind) and after a refused reading. Readings
         that wait are signed anew behind ``kept`` when their chain does not continue it; they were
@@ -221,12 +221,13 @@ class HouseholdAgent:
                 f" {self.meter.acknowledged}: its operator must restore the newest backup",
             )
         waiting = self.outbox.readings()
-        if self._continues(sequence, ZERO_HASH if kept is None else kept.digest, waiting):
+        digest = ZERO_HASH if kept is None else kept.digest(self.info.domain)
+        if self._continues(sequence, digest, waiting):
             return None
         self.version += 1
         for item in waiting:
             self.outbox.remove(item.key)
-        self.meter.adopt(kept)
+        self.meter.adopt(kept, digest)
         for item in waiting:
             if isinstance(item.message, Reading) and self.meter.may_follow(item.message):
                 self._enqueue_reading(self.meter.renumber(item.message))

@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from ..protocol.client import CoordinatorRefused, CoordinatorUnavailable, MarketInfo
+from ..protocol.keys import verify_meter
 from ..protocol.messages import Cancel, DeviceReceipt, Order, Reading
-from ..protocol.wire import read_mapping
+from ..protocol.wire import read_bytes, read_mapping
 from .agent import HouseholdAgent
-from .metered import KeptReading
 from .orders import OrderStatus
 from .outbox import Outgoing
 from .reason import Refusal
@@ -25,6 +25,11 @@ OTHER_INSTALLATION = "other_installation"
 _BLOCKING_CODES = frozenset(
     {"clock_skew", "not_a_member", OTHER_INSTALLATION, "suspended", "unauthorized", "unknown_meter"}
 )
+
+
+class ForeignReadingError(CoordinatorUnavailable):
+    """The last reading that the coordinator tells was never signed by the meter; nothing is sent behind such a one."""
+
 
 type Answer = dict[str, Any] | DeviceReceipt | CoordinatorRefused
 type Save = Callable[[], Awaitable[None]]
@@ -52,16 +57,27 @@ async def line_up(agent: HouseholdAgent, client: Client, installation: str | Non
 
     Call it once after start-up, before the first ``deliver``. Returns why it cannot go on: with ``installation`` (this
     system's) also that another one signs with the same keys; whatever this one signed then would contradict it.
+    Raises ``ForeignReadingError`` when the told end was not signed by this meter.
     """
     answer = await client.meter(agent.identity.device_id)
     holder = answer.get("installation")
     if installation is not None and holder not in (None, installation):
         return Refusal(OTHER_INSTALLATION, "another installation signs for this meter with the same keys")
     try:
-        kept = None if answer.get("last") is None else KeptReading.from_wire(read_mapping(answer, "last"))
+        kept = None if answer.get("last") is None else _own_reading(agent, read_mapping(answer, "last"))
     except ValueError as error:
-        raise CoordinatorUnavailable(f"the meter's last reading is unusable: {error}") from error
+        raise ForeignReadingError(f"the coordinator tells a last reading that is not this home's: {error}") from error
     return agent.resume_from(kept)
+
+
+def _own_reading(agent: HouseholdAgent, signed: Mapping[str, Any]) -> Reading:
+    """Read a reading that this home's meter has signed; ``ValueError`` for any other, so no register is invented."""
+    reading = Reading.from_wire(read_mapping(signed, "reading"))
+    signature = read_bytes(signed, "signature", 64)
+    digest = reading.digest(agent.info.domain)
+    if not verify_meter(digest, signature, agent.identity.meter_key.public_key):
+        raise ValueError(f"reading {reading.sequence} was not signed by this home's meter in this market")
+    return reading
 
 
 async def deliver(

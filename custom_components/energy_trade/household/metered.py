@@ -7,30 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..protocol.messages import ZERO_HASH, Reading
-from ..protocol.units import ENERGY_WH_MAX
 from ..protocol.wire import read_bytes, read_int
 from .forecast import MeteredInterval
 from .guard import READINGS_APART_S, Baseline, Register, Sample, held
-
-
-@dataclass(frozen=True, slots=True)
-class KeptReading:
-    """The last reading that the coordinator keeps of a meter."""
-
-    sequence: int
-    timestamp: int
-    digest: bytes
-    consumption_wh: int
-    production_wh: int
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> KeptReading:
-        """Read it from ``last`` of ``GET /meters/{device_id}``; ``ValueError`` names a field that no reading has."""
-        numbers = {name: read_int(wire, name) for name in ("sequence", "timestamp", "consumption_wh", "production_wh")}
-        for name, value in numbers.items():
-            if not 0 <= value <= ENERGY_WH_MAX:
-                raise ValueError(f"{name}: {value} is no reading's")
-        return cls(digest=read_bytes(wire, "digest", 32), **numbers)
 
 
 @dataclass(slots=True)
@@ -101,12 +80,12 @@ class MeterState:
         self.signed_at = reading.timestamp
         self.consumption_wh, self.production_wh = reading.consumption_wh, reading.production_wh
 
-    def adopt(self, kept: KeptReading | None) -> None:
+    def adopt(self, kept: Reading | None, digest: bytes) -> None:
         """Continue behind the reading that the coordinator keeps (``None``: it keeps nothing)."""
         if kept is None:
             self.sequence, self.previous = 0, ZERO_HASH
             return
-        self.sequence, self.previous = kept.sequence, kept.digest
+        self.sequence, self.previous = kept.sequence, digest
         self.acknowledged = kept.sequence
         self.signed_at = kept.timestamp
         self.consumption_wh, self.production_wh = kept.consumption_wh, kept.production_wh
