@@ -270,17 +270,20 @@ class LedgerViews:
         return await _asked(self.ledger.queries.run(question))
 
     def _order(self, record: OrderRecord) -> OrderAnswer:
-        """Show an order as the market knows it now; one that the market has forgotten as it was stored."""
+        """Show an order as the market knows it now; one that the market has forgotten as it was stored.
+
+        All of it is of one moment: it may have traded since the record was read, and its owner may order anew on the
+        word that it is closed.
+        """
         live = order_status(self.ledger.state, record.digest)
-        status, reason = shown_status(
-            *(record.status, record.closed) if live is None else (live.status, live.close_reason)
-        )
+        now = record if live is None else live
+        status, reason = shown_status(now.status, record.closed if live is None else live.close_reason)
         return {
             "order": "0x" + record.digest.hex(),
             "status": status,
             "reason": reason,
-            "filled_wh": record.filled_wh,
-            "remaining_wh": record.remaining_wh,
+            "filled_wh": now.filled_wh,
+            "remaining_wh": now.remaining_wh,
             "placed_at": record.placed_at,
             "terms": record.order.to_wire(),
         }

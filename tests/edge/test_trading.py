@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from coordinator.config import Config, MarketConfig
+from coordinator.ledger.records import OrderRecord
 from coordinator.protocol.messages import Order, Side, TimeInForce
 from coordinator.protocol.order_terms import Comparison, Condition, Preferences, Signal
 from coordinator.protocol.signals import SignalMessage
@@ -99,6 +100,32 @@ async def test_an_order_whose_condition_is_met_already_fires_with_its_placing(do
     placed = await place(door, home, home.order(Side.SELL, 500, 150_000, condition=STRAINED))
     assert state_of(placed) == ("triggered", None)
     assert (await door.ask("GET", f"/book/{DELIVERY}")).body["asks"] == [[150_000, 500, 1]]
+
+
+async def test_what_is_told_of_an_order_is_of_one_moment(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trades while it is looked up: who was told "filled" and "0 Wh" would order the same again."""
+    seller, buyer = await homes(door, 2)
+    placed = await place(door, seller, seller.order(Side.SELL, 500, 150_000))
+    token = await token_of(door, seller)
+    queries = door.ledger.queries
+    one, of_account = queries.order, queries.orders_of
+
+    async def order(digest: bytes) -> OrderRecord | None:
+        record = await one(digest)
+        await place(door, buyer, buyer.order(Side.BUY, 200, 200_000))
+        return record
+
+    async def orders_of(account: str, limit: int = 100) -> list[OrderRecord]:
+        records = await of_account(account, limit)
+        await place(door, buyer, buyer.order(Side.BUY, 300, 200_000))
+        return records
+
+    monkeypatch.setattr(queries, "order", order)
+    monkeypatch.setattr(queries, "orders_of", orders_of)
+    found = (await door.ask("GET", f"/orders/{placed['order']}", token=token)).body
+    assert (found["status"], found["filled_wh"], found["remaining_wh"]) == ("partly_filled", 200, 300)
+    (found,) = (await door.ask("GET", f"/accounts/{seller.address}/orders", token=token)).body["orders"]
+    assert (found["status"], found["filled_wh"], found["remaining_wh"]) == ("filled", 500, 0)
 
 
 async def test_only_the_operators_signals_count(door: Door) -> None:
