@@ -39,6 +39,77 @@ def test_fills_only_grow_and_a_closed_order_stays_closed() -> None:
     assert (order.open, order.filled_wh, order.remaining_wh) == (False, 60, 0)
 
 
+@pytest.mark.parametrize(
+    ("reports", "told_wh"),
+    [
+        ([], None),
+        ([told(60)], None),
+        ([told(60, is_open=False)], 60),
+        ([told(60), told(60, is_open=False), told(10)], 60),
+        ([told(60), told(10, is_open=False)], 60),
+        ([told(0, is_open=False), told(60, is_open=False)], 0),
+        ([told(0, is_open=False), told(60)], 0),
+        ([told(999, is_open=False)], 100),
+    ],
+    ids=["nothing", "open", "closed", "old news later", "known better", "more later", "open again", "beyond"],
+)
+def test_the_first_word_that_an_order_is_over_counts(reports: list[OrderStatus], told_wh: int | None) -> None:
+    assert hear(known(), *reports).told_wh == told_wh
+
+
+def test_that_an_order_is_over_is_news_to_be_saved() -> None:
+    orders = Orders([known(open=False)])
+    assert orders.heard(told(0, is_open=False), still_cancelling=False)
+    assert orders.to_list()[0]["told_wh"] == 0
+    assert not orders.heard(told(0, is_open=False), still_cancelling=False)
+
+
+@pytest.mark.parametrize(("sent", "told_wh"), [(0, None), (1, 0), (2, None)])
+def test_a_refusal_is_a_word_only_when_no_answer_can_have_got_lost(sent: int, told_wh: int | None) -> None:
+    orders = Orders([known()])
+    for _ in range(sent):
+        orders.sending("order:0x" + DIGEST.hex())
+    orders.sending("cancel:7")
+    orders.sending("order:0x" + bytes(32).hex())
+    orders.refused(DIGEST, START)
+    assert orders.of(NEXT)[0].told_wh == told_wh
+
+
+def test_a_refusal_of_what_was_heard_of_is_no_word() -> None:
+    orders = Orders([hear(known(sent=1), told(5))])
+    orders.refused(DIGEST, START)
+    assert orders.of(NEXT)[0].told_wh is None
+
+
+def test_after_a_refusal_a_later_word_counts_while_the_order_may_stand() -> None:
+    def after_refusal(*reports: OrderStatus, missed: bool = False) -> int | None:
+        orders = Orders([known(sent=1)])
+        orders.refused(DIGEST, START)
+        if missed:
+            orders.missed(set(), START)
+        for report in reports:
+            orders.heard(report, still_cancelling=False)
+        return orders.of(NEXT)[0].told_wh
+
+    assert after_refusal() == 0
+    assert after_refusal(told(5)) is None
+    assert after_refusal(told(5, is_open=False)) == 5
+    assert after_refusal(told(5), missed=True) == 0, "another may have been signed"
+
+
+def test_what_waits_in_a_saved_state_may_have_left_before() -> None:
+    state: dict[str, Any] = {
+        "state_version": 2,
+        "orders": Orders([known(sent=1)]).to_list(),
+        "outbox": [{"key": "order:0x" + DIGEST.hex()}, {"key": "reading:3"}],
+    }
+    (order,) = Orders.from_state(state)
+    assert order.sent == 2
+    del state["orders"][0]["sent"], state["orders"][0]["told_wh"]
+    (older,) = Orders.from_state({**state, "outbox": []})
+    assert (older.sent, older.told_wh) == (1, None)
+
+
 def test_the_same_news_again_is_no_news() -> None:
     orders = Orders([known()])
     assert orders.heard(told(60), still_cancelling=False)
@@ -153,7 +224,7 @@ def test_an_order_that_makes_no_sense_is_refused(broken: dict[str, Any]) -> None
 
 
 def test_orders_are_json_and_come_back_whole() -> None:
-    order = known(filled_wh=7, cancelling=True, cancelled_at=START, heard=True, withdrawn=True)
+    order = known(filled_wh=7, cancelling=True, cancelled_at=START, heard=True, withdrawn=True, sent=1, told_wh=7)
     state = {"state_version": 2, "orders": Orders([order]).to_list()}
     assert [*Orders.from_state(state)] == [order]
 

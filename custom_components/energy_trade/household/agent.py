@@ -23,7 +23,7 @@ from .forecast import PERSISTENCE_INTERVALS, Forecast, persistence
 from .guard import GuardRefusal, Register, Sample
 from .identity import Identity
 from .metered import MeterState
-from .orders import Orders, OrderStatus, Standing
+from .orders import ORDER_KEY, Orders, OrderStatus, Standing
 from .outbox import ORDERS_MAX, READINGS_MAX, Outbox, Outgoing
 from .outlook import Outlook
 from .planner import Planned, Step
@@ -394,7 +394,7 @@ class HouseholdAgent:
         order = replace(order, client_id=f"{reason.policy}-{number}", salt=self.identity.salt(number))
         digest, start = order.digest(self.info.domain), order.delivery_start
         item = Outgoing(
-            key=f"order:0x{digest.hex()}",
+            key=ORDER_KEY + digest.hex(),
             message=order,
             signature=self.identity.account_key.sign(digest),
             expires_at=gate_closes_at(self.info, start),
@@ -477,7 +477,7 @@ class HouseholdAgent:
 
 
 def _order_id(item: Outgoing) -> bytes:
-    return bytes.fromhex(item.key.removeprefix("order:0x"))
+    return bytes.fromhex(item.key.removeprefix(ORDER_KEY))
 
 
 _SWITCHES = ("trading", "shadow", "away", "opted_out")

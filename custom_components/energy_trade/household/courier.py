@@ -15,7 +15,7 @@ from ..protocol.keys import verify_meter
 from ..protocol.messages import Cancel, DeviceReceipt, Order, Reading
 from ..protocol.wire import read_bytes, read_mapping
 from .agent import HouseholdAgent
-from .orders import OrderStatus
+from .orders import ORDER_KEY, OrderStatus
 from .outbox import Outgoing
 from .reason import Refusal
 
@@ -112,6 +112,7 @@ async def _deliver_orders(agent: HouseholdAgent, client: Client, at: int, tell: 
         if item.key not in agent.outbox:
             continue  # taken back while one before it was on its way, e.g. trading was switched off
         answer: Answer
+        agent.orders.sending(item.key)
         try:
             match item.message:
                 case Order() as order:
@@ -134,7 +135,7 @@ def _take_over(agent: HouseholdAgent, item: Outgoing, answer: Mapping[str, Any])
     if isinstance(item.message, Order):
         with suppress(ValueError):
             told = OrderStatus.of(item.message, answer)
-            if item.key == f"order:0x{told.digest.hex()}":  # else it is about another order than was sent
+            if item.key == ORDER_KEY + told.digest.hex():  # else it is about another order than was sent
                 agent.heard([told], complete=False)
 
 

@@ -26,6 +26,9 @@ from .reason import Reason
 KNOWN_MAX = 1_000
 """A market takes a few hundred of an account; more is nothing that a home can have."""
 
+ORDER_KEY = "order:0x"
+"""What an order's key in the outbox begins with; its digest follows."""
+
 _OPEN = frozenset({"received", "triggered", "resting", "partly_filled"})
 
 
@@ -65,7 +68,8 @@ class Standing:
     ``planned``: the plan's own, else placed by hand (or in a life that this state does not remember). ``at`` is when
     it was signed, ``cancelled_at`` when its last cancellation was, or its refusal; it is ``cancelling`` until the
     coordinator has told what came of that. ``heard``: the coordinator has told of it. ``withdrawn``: a person cancelled
-    it.
+    it. ``sent`` counts how often it may have left. ``told_wh`` is how much of it had traded when the coordinator told
+    that it is over, ``None`` without such a word.
     """
 
     digest: bytes
@@ -83,6 +87,8 @@ class Standing:
     cancelled_at: int = 0
     cancelling: bool = False
     withdrawn: bool = False
+    sent: int = 0
+    told_wh: int | None = None
 
     @property
     def remaining_wh(self) -> int:
@@ -90,9 +96,9 @@ class Standing:
         return self.energy_wh - self.filled_wh if self.open else 0
 
     @property
-    def heard_of(self) -> tuple[int, int, bool, bool, bool, bool]:
+    def heard_of(self) -> tuple[int, int, bool, bool, bool, bool, int | None]:
         """What the coordinator's word can change."""
-        return (self.energy_wh, self.filled_wh, self.open, self.heard, self.refused, self.cancelling)
+        return (self.energy_wh, self.filled_wh, self.open, self.heard, self.refused, self.cancelling, self.told_wh)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the order as JSON values."""
@@ -102,11 +108,16 @@ class Standing:
             "side": self.side.value,
             "limit_price_micro_per_kwh": self.limit_price_micro_per_kwh,
             "reason": None if self.reason is None else self.reason.to_dict(),
+            "sent": self.sent,
+            "told_wh": self.told_wh,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read an order from JSON values; ``ValueError`` names a field that is wrong."""
+        """Read an order from JSON values; ``ValueError`` names a field that is wrong.
+
+        A state that did not count yet how often it was sent counts as one from which it was.
+        """
         limit, reason = data.get("limit_price_micro_per_kwh"), data.get("reason")
         order = cls(
             digest=read_bytes(data, "digest", 32),
@@ -115,6 +126,8 @@ class Standing:
             reason=None if reason is None else Reason.from_dict(reason),
             delivery_start=read_int(data, "delivery_start"),
             energy_wh=read_int(data, "energy_wh"),
+            sent=read_int({"sent": 1, **data}, "sent"),
+            told_wh=None if data.get("told_wh") is None else read_int(data, "told_wh"),
         )
         for name in _INTEGERS:
             setattr(order, name, read_int(data, name))
@@ -132,9 +145,15 @@ class Orders:
 
     @classmethod
     def from_state(cls, data: Mapping[str, Any]) -> Self:
-        """Read the orders of an agent's saved state; version 1 kept the plan's orders without their energy."""
+        """Read the orders of an agent's saved state; version 1 kept the plan's orders without their energy.
+
+        What waits to leave may have left before the state was read.
+        """
         if read_int(data, "state_version") > 1:
-            return cls(Standing.from_dict(order) for order in read_objects(data, "orders"))
+            orders = cls(Standing.from_dict(order) for order in read_objects(data, "orders"))
+            for item in read_objects({"outbox": [], **data}, "outbox"):
+                orders.sending(read_text(item, "key"))
+            return orders
         return cls(
             Standing(bytes.fromhex(digest[2:]), start, Side(side), 0, planned=True)
             for start, side, digest in read_list(data, "taken")
@@ -156,6 +175,11 @@ class Orders:
         """Remember an order that was signed now."""
         self._known[order.digest] = order
 
+    def sending(self, key: str) -> None:
+        """Note that the message with this key of the outbox leaves now, for an answer that may get lost."""
+        if key.startswith(ORDER_KEY) and (known := self.get(bytes.fromhex(key.removeprefix(ORDER_KEY)))) is not None:
+            known.sent += 1
+
     def heard(self, status: OrderStatus, *, still_cancelling: bool) -> bool:
         """Take over what the coordinator says of an order; return whether that is news.
 
@@ -172,6 +196,8 @@ class Orders:
         known.heard = True
         known.energy_wh = known.energy_wh or status.energy_wh
         known.filled_wh = max(known.filled_wh, min(status.filled_wh, known.energy_wh))
+        if known.open or known.told_wh is None:  # else another may have been signed on the word that it is over
+            known.told_wh = None if status.open else known.filled_wh
         if not status.open:
             known.open = known.cancelling = False
         elif known.open and not still_cancelling:
@@ -187,6 +213,8 @@ class Orders:
         if (known := self._known.get(digest)) is not None and known.open:
             known.refused = known.cancelling = True
             known.cancelled_at = at
+            if known.sent == 1 and not known.heard:
+                known.told_wh = 0
 
     def cancel(self, digest: bytes, at: int) -> None:
         """Note that the cancellation of an order was signed."""
