@@ -39,6 +39,14 @@ async def settle_trade(
     )
     assert answer is not None
     assert answer["status"] == "filled", answer
+    await settle(rig, entry, meters, start, buys=buys, energy_wh=energy_wh)
+    return start
+
+
+async def settle(
+    rig: Rig, entry: EnergyTradeConfigEntry, meters: Meters, start: int, *, buys: bool = True, energy_wh: int = 50
+) -> None:
+    """Let home and neighbour deliver what they traded, the home a little more, until it is settled."""
     for at in (start, start + INTERVAL_S):
         reached = 0
         while time.time() < at:
@@ -57,7 +65,6 @@ async def settle_trade(
         return await rig.community.ledger.queries.receipt(account, start) is not None
 
     await rig.until(is_settled)
-    return start
 
 
 def _local(at: int) -> str:

@@ -10,7 +10,7 @@ import json
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from coordinator.household.agent import HouseholdAgent, OrderStatus
 from coordinator.household.courier import deliver
@@ -19,6 +19,7 @@ from coordinator.household.outbox import Outgoing
 from coordinator.household.outlook import Outlook
 from coordinator.household.planner import open_intervals
 from coordinator.household.policy import Bounds
+from coordinator.household.verification import ToldOrders
 from coordinator.protocol.client import CoordinatorUnavailable
 from coordinator.protocol.messages import Order, Side
 
@@ -48,6 +49,7 @@ class Trading(RuleBasedStateMachine):
         self.alive = True
         self.reports: list[list[OrderStatus]] = []
         self.known: dict[int, Forecast] = {}
+        self.told = ToldOrders()
 
     async def save(self) -> None:
         self.disk = json.dumps(self.agent.to_dict())
@@ -165,6 +167,15 @@ class Trading(RuleBasedStateMachine):
     @rule()
     def cancel_all(self) -> None:
         self.agent.cancel(self.now)
+
+    @invariant()
+    def a_market_that_tells_the_truth_is_never_accused(self) -> None:
+        """What was told of an order that is over stays all of it, whatever got lost or came late."""
+        self.told.note(self.agent.orders)
+        for digest, told_wh in self.told.by_digest().items():
+            kept = self.market.kept.get(digest)
+            assert told_wh == (0 if kept is None else kept.filled_wh)
+            assert kept is None or kept.closed
 
     def one_order_stands_in_an_interval(self) -> None:
         """Whatever happened, the plan has one open order in an interval at most, on one side."""

@@ -81,6 +81,66 @@ def test_a_receipt_that_says_otherwise_than_the_home_knows_does_not_hold(
     assert words in finding
 
 
+def own_order(envelope: Envelope) -> bytes:
+    """Return the digest of the order that the receipt executes: 500 Wh of it traded."""
+    return bytes.fromhex(envelope["body"]["rows"][0]["digest"][2:])
+
+
+@pytest.mark.parametrize("told_wh", [0, 20, 499])
+def test_an_order_that_traded_more_than_was_told_when_it_was_over_is_found(told_wh: int) -> None:
+    envelope, known = receipt()
+    own = own_order(envelope)
+    (finding,) = check_receipt(envelope, START, replace(known, told_wh={own: told_wh}))
+    assert finding.startswith(f"order 0x{own.hex()} traded 500 Wh, but this home was told")
+    assert f"over with {told_wh} Wh traded" in finding
+
+
+@pytest.mark.parametrize(
+    "told_wh",
+    [
+        lambda own: {},
+        lambda own: {own: 500},
+        lambda own: {own: 501},
+        lambda own: {bytes(32): 0},
+    ],
+    ids=["nothing told, or not by this home", "all", "more", "another order"],
+)
+def test_what_was_told_as_it_was_or_not_at_all_is_no_finding(told_wh: Callable[[bytes], dict[bytes, int]]) -> None:
+    envelope, known = receipt()
+    assert check_receipt(envelope, START, replace(known, told_wh=told_wh(own_order(envelope)))) == ()
+
+
+@pytest.mark.parametrize("delivered_wh", [0, 300, 620])
+def test_what_traded_counts_and_not_what_was_delivered(delivered_wh: int) -> None:
+    """Two trades of one order: they are told together, whatever the seller's meter makes of them."""
+    envelope, known, sell = sold(delivered_wh)
+    assert check_receipt(envelope, START, replace(known, told_wh={sell: 500})) == ()
+    (finding,) = check_receipt(envelope, START, replace(known, told_wh={sell: 300}))
+    assert "traded 500 Wh" in finding
+
+
+def sold(delivered_wh: int, *, excluded: bool = False) -> tuple[Envelope, Known, bytes]:
+    """Return the receipt of who sold 300 and 200 Wh with one order, what it knows, and that order."""
+    seller, buyer = homes("seller", "buyer")
+    community = Community(START, excluded=(buyer.address,) if excluded else ())
+    sell = community.order(seller, Side.SELL, 600, 150_000)
+    for energy_wh in (300, 200):
+        community.trade(community.order(buyer, Side.BUY, energy_wh, 200_000), sell, energy_wh, 160_000)
+    community.meter(seller, 0, delivered_wh)
+    community.meter(buyer, 700, 0)
+    root, told = statements(community.terms(), community.settle())
+    (own,) = (each for each in told if each.account == seller.address)
+    known = replace(receipt()[1], account=seller.address, device_id=seller.meter.device_id, registers={})
+    return community.envelope(own, root), known, sell
+
+
+@pytest.mark.parametrize("told_wh", [0, 500])
+def test_nothing_comes_of_a_void_trade(told_wh: int) -> None:
+    envelope, known, sell = sold(620, excluded=True)
+    assert all(trade["void"] for trade in envelope["body"]["trades"])
+    assert check_receipt(envelope, START, replace(known, told_wh={sell: told_wh})) == ()
+
+
 def test_the_receipt_of_another_interval_is_not_taken_for_the_one_asked_for() -> None:
     envelope, known = receipt()
     assert any("another interval" in finding for finding in check_receipt(envelope, START + INTERVAL_S, known))

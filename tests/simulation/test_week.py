@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +15,10 @@ from coordinator.cli import main
 from coordinator.household.outlook import EventKind, GridState
 from coordinator.household.policies import POLICIES, make
 from coordinator.household.policy import Bounds
-from coordinator.simulation import policies
+from coordinator.household.verification import ToldOrders
+from coordinator.market.commands import Command
+from coordinator.market.events import Event, Rejected, Traded
+from coordinator.simulation import policies, week
 from coordinator.simulation.profiles import QUARTER_S
 from coordinator.simulation.week import INFO, Outcome, run_week, settings_of
 from coordinator.simulation.week_report import HEADERS, drawing, markdown, rows
@@ -66,6 +71,39 @@ def test_the_same_seed_is_the_same_week() -> None:
     assert again[1] in outcomes()
     other = run_week(Street(seed=2, days=1), [])
     assert other[0].used_wh != run_week(Street(seed=1, days=1), [])[0].used_wh
+
+
+class Listening(week._Week):
+    """A week in which the home keeps what it is told of its orders, and a bystander what they traded."""
+
+    def __init__(self, *of_the_week: Any) -> None:
+        self.told = ToldOrders()
+        self.traded_wh: Counter[bytes] = Counter()
+        super().__init__(*of_the_week)
+
+    def _hear(self) -> None:
+        super()._hear()
+        self.told.note(self._agent.orders)
+
+    def _ask(self, command: Command, at: int) -> tuple[Event, ...] | Rejected:
+        answer = super()._ask(command, at)
+        for event in () if isinstance(answer, Rejected) else answer:
+            if isinstance(event, Traded):
+                self.traded_wh[event.buy] += event.energy_wh
+                self.traded_wh[event.sell] += event.energy_wh
+        return answer
+
+
+def test_an_honest_market_is_never_accused_of_having_told_less_than_traded() -> None:
+    listening = Listening(street(), "time_of_use", Bounds())
+    listening.run()
+    told, own = listening.told.by_digest(), listening._own
+    assert told == {digest: listening.traded_wh[digest] for digest in told}
+    partly = [digest for digest, told_wh in told.items() if 0 < told_wh < own[digest].energy_wh]
+    wholly = [digest for digest, told_wh in told.items() if told_wh == own[digest].energy_wh]
+    assert partly, "some were replaced, or their gate closed, after a part had traded"
+    assert wholly
+    assert len(told) > len(partly) + len(wholly)
 
 
 def test_an_owner_who_forbids_both_sides_has_no_market() -> None:

@@ -21,7 +21,15 @@ from ..const import CONF_RPC_URL, DOMAIN, LOGGER
 from ..events import moment
 from ..home import Home
 from ..household.ledger_rows import SettledRow
-from ..household.verification import Known, ProvedBy, Registers, Verdict, VerificationState, check_receipt
+from ..household.verification import (
+    Known,
+    ProvedBy,
+    Registers,
+    ToldOrders,
+    Verdict,
+    VerificationState,
+    check_receipt,
+)
 from ..protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable
 from ..protocol.units import interval_start
 from ..protocol.wire import read_int
@@ -66,6 +74,7 @@ class ReceiptVerifier:
         self._asked: set[int] = set()
         self._tried: set[int] = set()  # in this round, which goes on as long as something is left that was not
         self._registers: dict[int, Registers] = {}
+        self._told = ToldOrders()
         self._floor = 0
         self._is_fresh = True  # this run has not asked yet: the first time it looks back further, for corrections
         self._listeners: list[Callable[[], None]] = []
@@ -73,6 +82,7 @@ class ReceiptVerifier:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
         url = entry.options.get(CONF_RPC_URL)
         info = home.agent.info
         self._chain = ChainReader(async_get_clientsession(hass), url, info.domain, info.market) if url else None
@@ -80,8 +90,8 @@ class ReceiptVerifier:
     async def async_start(self) -> None:
         """Go on where an earlier run stopped, then listen for settlements."""
         self._restore(await self._store.async_load() or {})
-        self._note_registers()
-        self._entry.async_on_unload(self._home.async_listen(self._note_registers))
+        self._note_home()
+        self._entry.async_on_unload(self._home.async_listen(self._note_home))
         self._entry.async_on_unload(self._entry.runtime_data.coordinator.async_listen_settled(self._settled))
         name = f"{DOMAIN} receipts {self._entry.entry_id}"
         self._task = self._entry.async_create_background_task(self._hass, self._work(), name)
@@ -294,6 +304,7 @@ class ReceiptVerifier:
             device_id=identity.device_id,
             interval_s=info.interval_s,
             registers=dict(self._registers),
+            told_wh=self._told.by_digest(),
         )
 
     def _note(self, verdict: Verdict, *, counts: bool) -> None:
@@ -332,6 +343,13 @@ class ReceiptVerifier:
         self._wake.set()
 
     @callback
+    def _note_home(self) -> None:
+        """Keep what the home has signed and what it was told, which it forgets itself; news of orders at once."""
+        self._note_registers()
+        if self._told.note(self._home.agent.orders):
+            name = f"{DOMAIN} told orders {self._entry.entry_id}"
+            self._saving = self._entry.async_create_task(self._hass, self._save(), name)
+
     def _note_registers(self) -> None:
         meter = self._home.agent.meter
         if meter.sequence and meter.signed_at not in self._registers:
@@ -355,6 +373,7 @@ class ReceiptVerifier:
                 "seen": {str(start): [seen.revision, seen.on_chain] for start, seen in self._seen.items()},
                 "rows": [row.to_list() for row in self.rows.values()],
                 "registers": {str(at): list(values) for at, values in self._registers.items()},
+                "told": self._told.to_list(),
                 "verified": state.verified,
                 "disputed": [verdict.to_dict() for verdict in state.disputed],
                 "last": None if state.last is None else state.last.to_dict(),
@@ -365,6 +384,7 @@ class ReceiptVerifier:
         """Take over what an earlier run has saved; what cannot be read is checked anew."""
         if not saved:
             return
+        self._told = ToldOrders.from_list(saved.get("told"))
         try:
             rows = [SettledRow(*row) for row in saved["rows"]]
             self.state = VerificationState(
