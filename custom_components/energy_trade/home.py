@@ -15,7 +15,7 @@ from homeassistant.util import dt as dt_util
 
 from .carrier import Carrier, StateSaver
 from .const import LOGGER
-from .events import event_time, order_words
+from .events import event_time, moment, order_words
 from .grid import GRID_SOURCES, GridView, without_past
 from .household.agent import HouseholdAgent
 from .household.courier import Answer
@@ -299,7 +299,7 @@ class Home:
             reason = planned.decision.reason
             if planned.decision.order is None and reason.rule in _BLOCKING:
                 if self._blocked_rules.get(start) != reason.rule:
-                    self.async_emit("policy_blocked", {"delivery_start": start, "reason": reason.to_dict()})
+                    self.async_emit("policy_blocked", {"delivery_start": moment(start), "reason": reason.to_dict()})
                 self._blocked_rules[start] = reason.rule
 
     @callback

@@ -14,6 +14,7 @@ from coordinator.protocol.order_terms import Signal
 from custom_components.energy_trade.coordinator import EnergyTradeConfigEntry
 from custom_components.energy_trade.data import HomeData
 from custom_components.energy_trade.event import EVENTS
+from custom_components.energy_trade.events import moment
 from custom_components.energy_trade.household.outlook import EventKind, GridEvent, GridState, Outlook
 from tests.component.community import INTERVAL_S
 from tests.component.entities_help import BOUGHT_WH, buy, settle, tell
@@ -84,6 +85,25 @@ async def test_an_order_that_is_placed_says_why(rig: Rig, entry: EnergyTradeConf
     assert (placed["side"], placed["unit"]) == ("buy", "EUR/kWh")
     assert placed["reason"]["policy"] == "surplus"
     assert placed["reason"]["alternative"]
+
+
+async def test_a_policy_that_may_not_trade_says_so_once_an_interval(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+    """Away nothing is bought: each interval that lacks energy is told once, however often it is planned."""
+    home = entry.runtime_data.home
+    told: list[tuple[str, str]] = []
+    home.async_listen_events(
+        lambda kind, data: (
+            told.append((data["delivery_start"], data["reason"]["rule"])) if kind == "policy_blocked" else None
+        )
+    )
+    await home.async_set_away(True)
+    await rig.boundary("35600.000", "812.000")
+    await rig.boundary("35600.100", "812.000")
+    home.async_replan()
+    blocked = [start for start, planned in home.plan.items() if planned.decision.reason.rule == "away"]
+    assert blocked
+    assert sorted(told) == [(moment(start), "away") for start in sorted(blocked)]
+    assert seen(rig, entry, "market").attributes["event_type"] == "policy_blocked"
 
 
 async def test_the_grid_begins_and_ends_to_ask(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
