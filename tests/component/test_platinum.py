@@ -9,14 +9,15 @@ import logging
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from homeassistant.core import HomeAssistant
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
 
-from custom_components.energy_trade.const import DOMAIN, PLATFORMS
-from custom_components.energy_trade.coordinator import Connection, EnergyTradeConfigEntry
+from custom_components.energy_trade.const import DOMAIN, PLATFORMS, POLL_ALONE, POLL_CONNECTED
+from custom_components.energy_trade.coordinator import Connection, EnergyTradeConfigEntry, EnergyTradeData
 from custom_components.energy_trade.protocol.client import CoordinatorClient
 from tests.component.rig import Rig
 
@@ -46,10 +47,36 @@ def test_the_common_modules_are_where_everybody_looks_for_them() -> None:
 
 
 def test_an_entrys_own_is_in_its_runtime_data_and_nowhere_else() -> None:
+    """``hass.data`` holds only what all entries share, under a typed key."""
     for name, tree in modules():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "hass.data":
-                assert "DOMAIN" not in ast.unparse(node.slice), f"{name} keeps an entry in hass.data"
+            if isinstance(node, ast.Subscript) and _is_shared_data(node.value):
+                _is_typed_key(node.slice, name)
+            elif (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_shared_data(node.func.value)
+            ):
+                _is_typed_key(node.args[0], name)
+
+
+async def test_a_loaded_entry_has_what_is_its_own(entry: EnergyTradeConfigEntry) -> None:
+    assert type(entry.runtime_data) is EnergyTradeData
+
+
+def _is_shared_data(node: ast.expr) -> bool:
+    return ast.unparse(node) in {"hass.data", "self.hass.data", "self._hass.data", "call.hass.data"}
+
+
+def _is_typed_key(node: ast.expr, module: str) -> None:
+    """Fail unless the key is a constant (a ``HassKey``), and not the domain, under which entries once were kept."""
+    key = ast.unparse(node)
+    assert key != "DOMAIN", f"{module} keeps an entry in hass.data"
+    assert re.fullmatch(r"_?[A-Z][A-Z_]+", key), f"{module}: hass.data[{key}]"
+
+
+def test_polling_is_a_slow_backstop() -> None:
+    """Home Assistant asks for a minute at least of whoever polls a service; the stream tells the rest."""
+    assert timedelta(minutes=1) <= POLL_ALONE < POLL_CONNECTED
+    assert timedelta(minutes=5) <= POLL_CONNECTED
 
 
 @pytest.mark.parametrize("platform", [str(platform) for platform in PLATFORMS])

@@ -11,10 +11,11 @@ import probatio
 import pytest
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError, ServiceValidationError
+from homeassistant.setup import async_setup_component
 
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import EnergyTradeConfigEntry
-from custom_components.energy_trade.services import CANCEL_ORDER, PLACE_ORDER, WITHDRAW
+from custom_components.energy_trade.services import CANCEL_ORDER, PLACE_ORDER, SCHEMAS, WITHDRAW
 from tests.component.community import INTERVAL_S
 from tests.component.rig import Rig
 
@@ -107,6 +108,12 @@ async def test_without_a_running_entry_the_action_says_so(
     with pytest.raises(ServiceValidationError):
         await call(hass, PLACE_ORDER, config_entry_id=entry.entry_id, side="sell", energy_kwh=1)
     assert rig.community.ledger.state.orders == {}
+
+
+async def test_the_actions_are_there_before_any_home_is(hass: HomeAssistant) -> None:
+    """Automations are checked while entries are not loaded yet, or cannot be."""
+    assert await async_setup_component(hass, DOMAIN, {})
+    assert set(hass.services.async_services_for_domain(DOMAIN)) == set(SCHEMAS)
 
 
 async def test_money_is_sent_to_a_wallet(rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
