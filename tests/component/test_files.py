@@ -19,7 +19,9 @@ from homeassistant.util.yaml import parse_yaml
 from custom_components.energy_trade import binary_sensor, button, calendar, event, issues, number, select, switch
 from custom_components.energy_trade.const import DOMAIN
 from custom_components.energy_trade.coordinator import Connection
+from custom_components.energy_trade.flows.policy_forms import HOLIDAYS
 from custom_components.energy_trade.household.policies import ALL_RULES, POLICIES
+from custom_components.energy_trade.household.settings import Field, FieldKind
 from custom_components.energy_trade.sensor import DECISION_RULES, GRID_STATES, METER_STATES, SENSORS, SHADOW_GAIN, TODAY
 from custom_components.energy_trade.services import SCHEMAS
 
@@ -263,6 +265,65 @@ def test_every_entity_has_an_icon() -> None:
     icons = load("icons.json")["entity"]
     assert {platform: set(found) for platform, found in icons.items()} == ENTITIES
     assert all(icon.startswith("mdi:") for path, icon in leaves(load("icons.json")))
+    for platform, found in icons.items():
+        for key, icon in found.items():
+            assert set(icon) <= {"default", "state", "range"}, f"{platform}.{key}"
+            assert icon["default"] not in icon.get("state", {}).values(), f"{platform}.{key}"
+
+
+def test_every_choice_that_is_offered_has_words() -> None:
+    """Options of a selector are translated under its key, and nothing is translated that nobody offers."""
+    fields = [field for described in read_yaml("services.yaml").values() for field in described["fields"].values()]
+    choices = [field["selector"]["select"] for field in fields if "select" in field["selector"]]
+    offered = {select["translation_key"]: set(select["options"]) for select in choices}
+    offered |= {field.key: set(field.choices) for field in _policy_fields() if field.kind is FieldKind.CHOICE}
+    offered |= {"weekday": {*map(str, range(7))}, "month": {*map(str, range(1, 13))}, "band_holidays": {*HOLIDAYS}}
+    words = {key: set(found.get("options", ())) for key, found in ENGLISH["selector"].items() if key != "bands"}
+    assert words == offered
+
+
+def _policy_fields() -> Iterator[Field]:
+    return (field for policy in POLICIES.values() for field in policy.FIELDS)
+
+
+def test_a_policy_is_called_the_same_wherever_it_is_chosen() -> None:
+    for language in LANGUAGES:
+        words = load(f"translations/{language}.json")
+        assert words["entity"]["select"]["policy"]["state"] == words["selector"]["policy"]["options"]
+
+
+def test_keys_of_translations_are_of_the_form_that_home_assistant_takes() -> None:
+    for path, _ in leaves(ENGLISH):
+        assert all(re.fullmatch(r"[a-z0-9]+([_-][a-z0-9]+)*", key) for key in path.split(".")), path
+
+
+def test_translations_hold_only_what_home_assistant_reads() -> None:
+    """What hassfest knows of each part; a key that is spelt otherwise would never be shown."""
+    shapes = {
+        "config": {"step", "error", "abort", "flow_title"},
+        "options": {"step", "error", "abort"},
+        "config.step": {"title", "description", "data", "data_description"},
+        "options.step": {"title", "description", "data", "data_description", "menu_options"},
+        "services": {"name", "description", "fields"},
+        "selector": {"options", "fields"},
+        "exceptions": {"message"},
+    }
+    for path, allowed in shapes.items():
+        part, _, below = path.partition(".")
+        known = ENGLISH[part][below].values() if below else [ENGLISH[part]]
+        for words in known if below or part in {"config", "options"} else ENGLISH[part].values():
+            assert set(words) <= allowed, path
+    for entities in ENGLISH["entity"].values():
+        for words in entities.values():
+            assert set(words) <= {"name", "state", "state_attributes"}
+    assert set(ENGLISH["system_health"]) == {"info"}
+
+
+def test_an_integration_of_entries_only_says_so() -> None:
+    """With ``async_setup`` there is a schema for YAML too, which refuses it."""
+    tree = ast.parse((FOLDER / "__init__.py").read_bytes())
+    named = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
+    assert "CONFIG_SCHEMA = cv.config_entry_only_config_schema(DOMAIN)" in named
 
 
 async def test_home_assistant_itself_accepts_the_flow(hass: HomeAssistant) -> None:

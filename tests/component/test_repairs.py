@@ -328,7 +328,7 @@ async def test_a_policy_whose_settings_no_longer_work_is_said_until_they_do(
     issue = ir.async_get(hass).async_get_issue(DOMAIN, issue_id)
     assert issue is not None
     words = issue.translation_placeholders or {}
-    assert words["policy"] == "Time of use"
+    assert words["policy"] == "By time of day"
     assert words["reason"]
     hass.config_entries.async_update_entry(entry, options=options)
     entry.runtime_data.home.async_apply_options()

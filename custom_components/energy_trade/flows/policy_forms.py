@@ -38,7 +38,7 @@ from .joining import NO_FAULT, Fault
 
 _DAY_MINUTES: Final = 1_440
 _BAND_PRICES: Final = ("sell", "buy")
-_HOLIDAYS: Final[Mapping[str, Mapping[str, Any]]] = {
+HOLIDAYS: Final[Mapping[str, Mapping[str, Any]]] = {
     "only": {"holidays": True, "days": []},
     "also": {"holidays": True},
     "never": {"holidays": False},
@@ -170,7 +170,7 @@ def _bands(_hass: HomeAssistant, _field: Field, info: MarketInfo) -> Selector[An
                 "buy": ObjectSelectorField(selector=price_selector(info)),
                 "days": ObjectSelectorField(selector=_several(range(7), "weekday")),
                 "months": ObjectSelectorField(selector=_several(range(1, 13), "month")),
-                "holidays": ObjectSelectorField(selector=_one_of(_HOLIDAYS, "band_holidays")),
+                "holidays": ObjectSelectorField(selector=_one_of(HOLIDAYS, "band_holidays")),
             },
             multiple=True,
             label_field="from",
@@ -228,7 +228,7 @@ def _read_band(band: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("days", "months"):
         if band.get(key):
             read[key] = sorted(int(number) for number in band[key])
-    read |= _HOLIDAYS[band.get("holidays", "as_weekday")]
+    read |= HOLIDAYS[band.get("holidays", "as_weekday")]
     return read | {side: scaled(band[side], MICRO) for side in _BAND_PRICES if band.get(side) is not None}
 
 
@@ -238,5 +238,5 @@ def _show_band(band: Mapping[str, Any]) -> dict[str, Any]:
         "to": time_of(band["to"]),
         **{side: band[side] / MICRO for side in _BAND_PRICES if band.get(side) is not None},
         **{key: [str(number) for number in band[key]] for key in ("days", "months") if band.get(key)},
-        "holidays": next(word for word, kept in _HOLIDAYS.items() if kept.items() <= band.items()),
+        "holidays": next(word for word, kept in HOLIDAYS.items() if kept.items() <= band.items()),
     }
