@@ -166,11 +166,20 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         orders = await self.client.orders(account, ORDERS_ASKED)
         return HomeData(
             info=info,
-            account=AccountState.from_wire(await self.client.account(account)),
+            account=AccountState.from_wire(await self._account_or_reauth(account)),
             prices=prices_of(rows),
             volumes=volumes_of(rows),
             orders=tuple(PlacedOrder.from_wire(order) for order in orders),
         )
+
+    async def _account_or_reauth(self, account: str) -> dict[str, Any]:
+        """Ask for the account; one that is gone is no passing fault, though a session of before may still be valid."""
+        try:
+            return await self.client.account(account)
+        except CoordinatorRefused as refusal:
+            if refusal.code != "not_found":
+                raise
+            raise ConfigEntryAuthFailed(translation_domain=DOMAIN, translation_key="not_a_member") from refusal
 
     @callback
     def _compare(self, before: HomeData | None, now: HomeData) -> None:

@@ -402,6 +402,20 @@ async def test_a_home_that_its_market_forgot_joins_again_with_the_same_keys(
     assert rig.community.ledger.state.members[str(account)].name == "Nr. 5"
 
 
+async def test_a_home_that_its_market_forgot_is_asked_once_to_join_again(
+    rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    await rig.community.begin_anew()
+    for _ in range(3):
+        await entry.runtime_data.coordinator.async_refresh()
+    await rig.hass.async_block_till_done()
+    (flow,) = rig.hass.config_entries.flow.async_progress_by_handler(DOMAIN)
+    assert (flow["context"]["source"], flow["step_id"]) == (SOURCE_REAUTH, "reauth_confirm")
+    ends(await rig.answer(flow, {"invite": INVITE}), "reauth_successful")
+    await rig.hass.async_block_till_done()
+    await rig.live(entry)
+
+
 async def test_joining_again_may_take_a_link_with_a_new_address(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
     await rig.community.begin_anew()
     await rig.community.stop()
