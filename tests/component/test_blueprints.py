@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from homeassistant.components.blueprint.schemas import BLUEPRINT_SCHEMA
-from homeassistant.core import HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
+from homeassistant.core import CoreState, HomeAssistant, ServiceCall, ServiceResponse, SupportsResponse, callback
 from homeassistant.helpers import entity_registry as er
 from homeassistant.setup import async_setup_component
 from homeassistant.util import dt as dt_util
@@ -196,6 +196,84 @@ async def test_vacation_switches_away_and_back(hass: HomeAssistant, rig: Rig, en
     await hass.async_block_till_done()
     await hass.services.async_call("input_boolean", "turn_off", {"entity_id": VACATION}, blocking=True)
     await rig.until(lambda: not agent.away and agent.trading)
+
+
+@pytest.mark.usefixtures("_blueprints")
+async def test_a_start_of_home_assistant_switches_nothing_back_that_the_owner_has_set(
+    hass: HomeAssistant, rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    """Nobody is on vacation, and the owner has stopped trading by hand: a restart must not begin it again."""
+    assert await async_setup_component(hass, "input_boolean", {"input_boolean": {"vacation": {"initial": False}}})
+    away, trading = entity(hass, entry, "switch", "away"), entity(hass, entry, "switch", "trading")
+    agent = entry.runtime_data.home.agent
+    await entry.runtime_data.home.async_set_trading(False)
+    hass.set_state(CoreState.not_running)
+    await use(hass, "pause_on_vacation", vacation=VACATION, on_while_away=[away], off_while_away=[trading])
+    await begin(hass)
+    assert not agent.trading
+    await hass.services.async_call("input_boolean", "turn_on", {"entity_id": VACATION}, blocking=True)
+    await rig.until(lambda: agent.away)
+
+
+@pytest.mark.usefixtures("_blueprints")
+async def test_a_vacation_that_began_while_home_assistant_was_off_counts(
+    hass: HomeAssistant, rig: Rig, entry: EnergyTradeConfigEntry
+) -> None:
+    assert await async_setup_component(hass, "input_boolean", {"input_boolean": {"vacation": {"initial": True}}})
+    away, trading = entity(hass, entry, "switch", "away"), entity(hass, entry, "switch", "trading")
+    agent = entry.runtime_data.home.agent
+    hass.set_state(CoreState.not_running)
+    await use(hass, "pause_on_vacation", vacation=VACATION, on_while_away=[away], off_while_away=[trading])
+    await begin(hass)
+    await rig.until(lambda: agent.away and not agent.trading)
+
+
+@pytest.mark.usefixtures("_blueprints")
+async def test_a_vacation_that_is_seen_late_counts_and_a_return_out_of_nowhere_does_not(
+    hass: HomeAssistant, entry: EnergyTradeConfigEntry
+) -> None:
+    """A calendar may be unavailable for a while."""
+    calendar, agent = "binary_sensor.vacation", entry.runtime_data.home.agent
+    trading = entity(hass, entry, "switch", "trading")
+    await use(hass, "pause_on_vacation", vacation=calendar, off_while_away=[trading])
+    for told, trades in (("unavailable", True), ("on", False), ("unavailable", False), ("off", False)):
+        hass.states.async_set(calendar, told)
+        await hass.async_block_till_done()
+        assert agent.trading is trades, told
+    for told, trades in (("on", False), ("off", True)):
+        hass.states.async_set(calendar, told)
+        await hass.async_block_till_done()
+        assert agent.trading is trades, told
+
+
+@pytest.mark.parametrize(("price", "before", "after"), [("0.10", "off", "on"), ("0.30", "on", "off")])
+@pytest.mark.usefixtures("_blueprints")
+async def test_a_car_is_not_forgotten_over_a_restart(hass: HomeAssistant, price: str, before: str, after: str) -> None:
+    """What became true, or ceased to be, while Home Assistant was off is no change that it could see."""
+    await furnish(hass)
+    await hass.services.async_call("input_boolean", f"turn_{before}", {"entity_id": CAR}, blocking=True)
+    hass.states.async_set(PRICE, price)
+    hass.states.async_set(SURPLUS, "-300")
+    hass.states.async_set("binary_sensor.emergency", "off")
+    hass.set_state(CoreState.not_running)
+    await use(
+        hass,
+        "charge_ev_on_surplus",
+        charger=CAR,
+        market_price=PRICE,
+        cheap=0.12,
+        expected_surplus=SURPLUS,
+        grid_emergency="binary_sensor.emergency",
+        least=0,
+    )
+    await begin(hass)
+    assert shows(hass, CAR) == after
+
+
+async def begin(hass: HomeAssistant) -> None:
+    """Let Home Assistant be started."""
+    await hass.async_start()
+    await hass.async_block_till_done()
 
 
 def forecast_from(start: dt.datetime, prices: list[float | None]) -> ServiceResponse:
