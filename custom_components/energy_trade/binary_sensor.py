@@ -21,7 +21,6 @@ from homeassistant.util import dt as dt_util
 from .coordinator import EnergyTradeConfigEntry, EnergyTradeCoordinator
 from .entity import EnergyTradeEntity
 from .events import event_time, moment
-from .home import Home
 from .household.outlook import GridEvent, GridState
 
 PARALLEL_UPDATES = 0
@@ -129,7 +128,7 @@ class DemandResponseSensor(EnergyTradeEntity, BinarySensorEntity):
         """Wake up when the next event begins or ends; the coordinator's clock counts."""
         self._stop()
         now, offset_s = self.home.market_time(), self.home.clock_offset_s
-        edges = [edge for event in events_of(self.home) for edge in (event.start, event.end) if edge > now]
+        edges = [edge for event in self.home.grid_events for edge in (event.start, event.end) if edge > now]
         if edges:
             at = dt_util.utc_from_timestamp(min(edges) + offset_s)
             self._timer = async_track_point_in_utc_time(self.hass, self._woken, at)
@@ -148,7 +147,7 @@ class DemandResponseSensor(EnergyTradeEntity, BinarySensorEntity):
 
     def _now(self) -> list[GridEvent]:
         now = self.home.market_time()
-        return [event for event in events_of(self.home) if event.covers(now)]
+        return [event for event in self.home.grid_events if event.covers(now)]
 
 
 class SettlementSensor(EnergyTradeEntity, BinarySensorEntity):
@@ -215,9 +214,3 @@ class InputsSensor(EnergyTradeEntity, BinarySensorEntity):
     def _problems(self) -> list[str]:
         data = self.coordinator.config_entry.runtime_data
         return sorted({*data.outlook.problems.values(), *data.flexibility.problems.values()})
-
-
-def events_of(home: Home) -> tuple[GridEvent, ...]:
-    """Return all events that the home knows of, from its grid and from the owner's calendar, each once."""
-    known = {event.uid: event for event in (*home.outlook.events, *home.grid.events)}
-    return tuple(sorted(known.values(), key=lambda event: (event.start, event.uid)))

@@ -12,7 +12,6 @@ from homeassistant.helpers.entity_platform import AddConfigEntryEntitiesCallback
 from homeassistant.helpers.translation import async_get_translations
 from homeassistant.util import dt as dt_util
 
-from .binary_sensor import events_of
 from .const import DOMAIN
 from .coordinator import EnergyTradeConfigEntry, EnergyTradeCoordinator
 from .entity import EnergyTradeEntity
@@ -62,7 +61,7 @@ class ScheduleCalendar(EnergyTradeEntity, CalendarEntity):
         ]
 
     def _events(self) -> list[CalendarEvent]:
-        events = [*self._deliveries(), *map(self._asked, events_of(self.home)), *self._devices()]
+        events = [*self._deliveries(), *map(self._asked, self.home.grid_events), *self._devices()]
         return sorted(events, key=lambda event: (event.start_datetime_local, event.uid or ""))
 
     def _deliveries(self) -> Iterator[CalendarEvent]:

@@ -107,6 +107,12 @@ class Home:
         """What was decided last about each interval that is not past, by delivery start."""
         return self.agent.plan_for()
 
+    @property
+    def grid_events(self) -> tuple[GridEvent, ...]:
+        """What the grid's operator and the owner's calendar ask for, now and later, each once."""
+        known = {event.uid: event for event in (*self._events_of_the_owner(), *self.grid.events)}
+        return tuple(sorted(known.values(), key=lambda event: (event.start, event.uid)))
+
     def market_time(self) -> int:
         """Return the coordinator's time (UTC seconds), as far as this home knows it."""
         return int(dt_util.utcnow().timestamp()) - self.clock_offset_s
@@ -146,9 +152,10 @@ class Home:
     @callback
     def async_see_grid(self, view: GridView) -> None:
         """Take over what the grid says, tell what began and what ended, and plan anew when that changes anything."""
-        view = without_past(view, self.market_time())
-        before = self._asked
-        self._asked = after = {event.uid: event for event in (*view.events, *self._events_of_the_owner())}
+        now = self.market_time()
+        view = without_past(view, now)
+        before, own = self._asked, (event for event in self._events_of_the_owner() if event.covers(now))
+        self._asked = after = {event.uid: event for event in (*view.events, *own)}
         changed, self.grid = view != self.grid, view
         for uid, event in after.items():
             if uid not in before:
@@ -162,9 +169,8 @@ class Home:
             self.async_changed()
 
     def _events_of_the_owner(self) -> list[GridEvent]:
-        """Return what the owner's calendar says the grid asks for now."""
-        now = self.market_time()
-        return [event for event in self.outlook.events if event.source not in GRID_SOURCES and event.covers(now)]
+        """Return what the owner's calendar says; what the grid said when that was planned with may be over."""
+        return [event for event in self.outlook.events if event.source not in GRID_SOURCES]
 
     @callback
     def async_replan(self) -> None:

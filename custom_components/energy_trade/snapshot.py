@@ -212,12 +212,11 @@ def _market(info: MarketInfo) -> MarketRow:
 
 def _grid(home: Home) -> GridRow:
     view = home.grid
-    events = sorted({*view.events, *home.outlook.events}, key=lambda event: (event.start, event.uid))
     return GridRow(
         state=view.state.name.lower(),
         since=view.since,
         frequency_mhz=view.frequency_mhz,
-        events=[_event(event) for event in events],
+        events=[_event(event) for event in home.grid_events],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,6 +166,16 @@ async def test_what_the_grid_asks_for_is_told_once_and_in_order(hass: HomeAssist
     assert grid is not None
     assert (grid["state"], grid["frequency_mhz"]) == ("emergency", 49_800)
     assert [event["source"] for event in grid["events"]] == ["grid_state", "calendar"]
+    home.grid = replace(home.grid, heard=at + 1)  # told again: it lasts longer than the plan knows
+    assert told_now(hass, entry) == ["grid_state", "calendar"]
+    home.grid = GridView()
+    assert told_now(hass, entry) == ["calendar"], "what the plan still knows is over"
+
+
+def told_now(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> list[str]:
+    grid = now_of(hass, entry)["grid"]
+    assert grid is not None
+    return [event["source"] for event in grid["events"]]
 
 
 async def test_changes_are_gathered_and_sent_only_when_something_differs(
