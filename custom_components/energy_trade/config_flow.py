@@ -18,7 +18,7 @@ from .flows.discovery import Announced, async_moved, entry_of
 from .flows.energy_settings import FoundDevice, async_find_devices, async_propose_meters
 from .flows.joining import Fault, Joining
 from .flows.options_flow import EnergyTradeOptionsFlow
-from .flows.policy_steps import PolicyDialog, new_options
+from .flows.policy_steps import PolicyDialog, PolicySteps, new_options
 from .migration import MINOR_VERSION, VERSION
 from .operator import pin_of
 from .protocol.invitation import is_link
@@ -26,14 +26,13 @@ from .protocol.invitation import is_link
 NAME_MAX: Final = 80
 
 
-class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
+class EnergyTradeConfigFlow(PolicySteps, ConfigFlow, domain=DOMAIN):
     """Join, meter, devices, policy, its settings, preview. Each fault is shown at the step that can mend it."""
 
     VERSION = VERSION
     MINOR_VERSION = MINOR_VERSION
 
     _joining: Joining
-    _policy: PolicyDialog
 
     def __init__(self) -> None:
         self._data: dict[str, Any] = {}
@@ -159,32 +158,6 @@ class EnergyTradeConfigFlow(ConfigFlow, domain=DOMAIN):
         return self.async_show_form(
             step_id="devices",
             data_schema=self.add_suggested_values_to_schema(forms.devices(self._devices), suggested),
-        )
-
-    async def async_step_policy(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask how to trade."""
-        if user_input is not None:
-            self._policy.choose(user_input)
-            return await self.async_step_settings()
-        return self.async_show_form(
-            step_id="policy",
-            data_schema=self.add_suggested_values_to_schema(self._policy.kind_form, self._policy.kind_shown),
-            description_placeholders=self._policy.words,
-        )
-
-    async def async_step_settings(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask for the policy's settings."""
-        errors: dict[str, str] = {}
-        reason = ""
-        if user_input is not None:
-            errors, reason = await self._policy.async_read(user_input)
-            if not errors:
-                return await self.async_step_preview()
-        return self.async_show_form(
-            step_id="settings",
-            data_schema=self.add_suggested_values_to_schema(self._policy.form, user_input or self._policy.shown),
-            errors=errors,
-            description_placeholders={"reason": reason, **self._policy.words},
         )
 
     async def async_step_preview(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:

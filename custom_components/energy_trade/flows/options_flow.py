@@ -18,15 +18,13 @@ from ..settled.chain_reader import ChainReader, ChainUnavailable, WrongChain
 from . import options_forms as forms
 from .energy_settings import async_propose_prices
 from .joining import NO_FAULT, Fault
-from .policy_steps import PolicyDialog
+from .policy_steps import PolicyDialog, PolicySteps
 
 MENU = ("policy", "bounds", "sources", "verification", "energy_dashboard", "account")
 
 
-class EnergyTradeOptionsFlow(OptionsFlowWithReload):
+class EnergyTradeOptionsFlow(PolicySteps, OptionsFlowWithReload):
     """One menu; each of its points can be left without a change."""
-
-    _policy: PolicyDialog
 
     async def async_step_init(self, _user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show the menu of an entry that runs."""
@@ -35,32 +33,6 @@ class EnergyTradeOptionsFlow(OptionsFlowWithReload):
             return self.async_abort(reason="not_loaded")
         self._policy = PolicyDialog(self.hass, self._info, entry.data, entry.options)
         return self.async_show_menu(step_id="init", menu_options=list(MENU))
-
-    async def async_step_policy(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask how to trade."""
-        if user_input is not None:
-            self._policy.choose(user_input)
-            return await self.async_step_settings()
-        return self.async_show_form(
-            step_id="policy",
-            data_schema=self.add_suggested_values_to_schema(self._policy.kind_form, self._policy.kind_shown),
-            description_placeholders=self._policy.words,
-        )
-
-    async def async_step_settings(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
-        """Ask for the policy's settings."""
-        errors: dict[str, str] = {}
-        reason = ""
-        if user_input is not None:
-            errors, reason = await self._policy.async_read(user_input)
-            if not errors:
-                return await self.async_step_preview()
-        return self.async_show_form(
-            step_id="settings",
-            data_schema=self.add_suggested_values_to_schema(self._policy.form, user_input or self._policy.shown),
-            errors=errors,
-            description_placeholders={"reason": reason, **self._policy.words},
-        )
 
     async def async_step_preview(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
         """Show what the policy would have done in the last days, then take it."""

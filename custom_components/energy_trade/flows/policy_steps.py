@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final
 
 import probatio
+from homeassistant.config_entries import ConfigEntryBaseFlow, ConfigFlowResult
 from homeassistant.core import HomeAssistant
 
 from ..const import (
@@ -122,3 +124,39 @@ class PolicyDialog:
         if buy is not None and buy > info.supplier_micro_per_kwh and not self._options.get(CONF_SUPPLIER_PRICE):
             errors[_BUY] = "above_supplier"
         return errors
+
+
+class PolicySteps(ConfigEntryBaseFlow, ABC):
+    """The steps that ask for a policy, the same in the flow that joins and in the options; the preview is their own."""
+
+    _policy: PolicyDialog
+
+    async def async_step_policy(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask how to trade."""
+        if user_input is not None:
+            self._policy.choose(user_input)
+            return await self.async_step_settings()
+        return self.async_show_form(
+            step_id="policy",
+            data_schema=self.add_suggested_values_to_schema(self._policy.kind_form, self._policy.kind_shown),
+            description_placeholders=self._policy.words,
+        )
+
+    async def async_step_settings(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Ask for the policy's settings."""
+        errors: dict[str, str] = {}
+        reason = ""
+        if user_input is not None:
+            errors, reason = await self._policy.async_read(user_input)
+            if not errors:
+                return await self.async_step_preview()
+        return self.async_show_form(
+            step_id="settings",
+            data_schema=self.add_suggested_values_to_schema(self._policy.form, user_input or self._policy.shown),
+            errors=errors,
+            description_placeholders={"reason": reason, **self._policy.words},
+        )
+
+    @abstractmethod
+    async def async_step_preview(self, user_input: dict[str, Any] | None = None) -> ConfigFlowResult:
+        """Show what the policy would have done in the last days."""
