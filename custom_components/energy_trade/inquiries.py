@@ -5,7 +5,7 @@ Answers are for people and automations: kWh, the market's currency, local ISO ti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import probatio
@@ -204,16 +204,31 @@ async def async_export_ledger(call: ServiceCall) -> ServiceResponse:
     begin, end = _period(call, home.market_time(), 30 * DAY_S)
     with asking():
         lines = await entry.runtime_data.coordinator.client.receipts(home.agent.identity.account, begin, PAGE)
-        starts = sorted(start for line in lines if (start := read_int(line, "delivery_start")) < end)
-        rows = [row for start in starts[-EXPORTED_AT_ONCE:] for row in await verifier.async_rows(start, start + step)]
+        listed = sorted(read_int(line, "delivery_start") for line in lines)
+        starts = [*_unlisted(listed, begin, end, step), *(start for start in listed if start < end)]
+        asked = starts[-EXPORTED_AT_ONCE:]
+        rows = [row for start in asked for row in await verifier.async_rows(start, start + step)]
     known = {row.delivery_start for row in rows}
+    complete = asked == starts and known >= set(listed) & set(asked)
+    oldest = min(known, default=None) if complete else asked[0]
     is_json = call.data[ATTR_FORMAT] == "json"
     return {
         "currency": info.currency,
-        "complete": len(lines) < PAGE and known == set(starts),
-        "from": moment(min(known)) if known else None,
+        "complete": complete,
+        "from": None if oldest is None else moment(oldest),
         **({"rows": [_settled(row, entry) for row in rows]} if is_json else {"csv": as_csv(rows, info.currency)}),
     }
+
+
+def _unlisted(listed: Sequence[int], begin: int, end: int, step: int) -> range:
+    """Return the newest intervals of a time that may have a receipt which the full list of the newest ones lacks.
+
+    They are one more than are exported at once, if there are so many: then it is known that some are left.
+    """
+    if len(listed) < PAGE:
+        return range(0)
+    until = min(listed[0], interval_start(end - 1, step) + step)
+    return range(max(interval_start(begin + step - 1, step), until - (EXPORTED_AT_ONCE + 1) * step), until, step)
 
 
 def _period(call: ServiceCall, now: int, length_s: int) -> tuple[int, int]:

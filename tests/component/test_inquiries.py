@@ -209,6 +209,31 @@ async def test_the_ledger_is_exported_as_text_and_as_data(
         assert (await call(hass, "export_ledger"))["complete"] is False
 
 
+async def test_what_is_older_than_the_list_of_receipts_is_exported_page_by_page(
+    rig: Rig, street: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    """The coordinator lists the newest receipts only: whoever asks for an older time shall not get nothing."""
+    meters, verifier = Meters(), street.runtime_data.verifier
+    first = await settle_trade(rig, street, meters)
+    second = await settle_trade(rig, street, meters)
+    await rig.until(lambda: {first, second} <= set(verifier.rows) and verifier.state.waiting == 0)
+    asked, found = {"from": text(first - INTERVAL_S), "format": "json"}, []
+    with patch.object(inquiries, "PAGE", 1), patch.object(inquiries, "EXPORTED_AT_ONCE", 2):
+        page = await call(hass, "export_ledger", **asked)
+        found += page["rows"]
+        for _ in range(5):
+            if page["complete"]:
+                break
+            page = await call(hass, "export_ledger", **asked, to=text(utc_of(page["from"])))
+            found += page["rows"]
+    assert page["complete"] is True
+    assert [row["delivery_start"] for row in found] == [moment(second), moment(first)]
+
+
+def utc_of(told: str) -> int:
+    return int(dt.datetime.fromisoformat(told).timestamp())
+
+
 async def test_an_interval_is_held_and_released(rig: Rig, street: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
     start = (int(time.time()) // INTERVAL_S + 5) * INTERVAL_S
     assert await call(hass, "set_interval", delivery_start=text(start), hold=True) == {"held": [moment(start)]}
