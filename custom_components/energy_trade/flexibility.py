@@ -16,6 +16,7 @@ from homeassistant.helpers.event import async_call_later, async_track_state_chan
 from .const import DOMAIN, LOGGER
 from .events import moment
 from .flexible_entities import Wired, carry_out, see, see_held, wired_devices
+from .grid import GRID_SOURCES
 from .household.flexibility import Action, Command, Controller, Situation
 from .household.flexible import Seen
 from .household.grid_ask import Ask, GridSignal, ask_of
@@ -126,8 +127,7 @@ class Flexibility:
         if self._entry.runtime_data.coordinator.connection != _OFFLINE:
             self._heard_at = at
         grid = self._home.grid
-        announced = {event.uid for event in grid.events}
-        own = tuple(event for event in self._outlook.events if event.uid not in announced)
+        own = tuple(event for event in self._outlook.events if event.source not in GRID_SOURCES)
         return GridSignal(grid.state, grid.frequency_mhz, self._heard_at, grid.requests, own)
 
     def _situation(self) -> Situation:

@@ -165,7 +165,7 @@ class Home:
                 self.async_emit("grid_event_ended", event_time(event))
         if before.keys() != after.keys():
             self.async_replan()
-        elif changed:
+        if changed:  # also where nothing may be planned: devices and entities follow the grid
             self.async_changed()
 
     def _events_of_the_owner(self) -> list[GridEvent]:

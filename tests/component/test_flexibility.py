@@ -17,6 +17,7 @@ from homeassistant.exceptions import HomeAssistantError
 from homeassistant.util.file import WriteError
 from pytest_homeassistant_custom_component.common import async_fire_time_changed
 
+from custom_components.energy_trade.carrier import Carrier
 from custom_components.energy_trade.const import BATTERY, DOMAIN, EV, INVERTER, LOAD, SOLAR
 from custom_components.energy_trade.coordinator import Connection
 from custom_components.energy_trade.household.flexible import What
@@ -54,6 +55,22 @@ async def house(hass: HomeAssistant, rig: Rig) -> FlexibleHouse:
     """A home that has joined, in a house with devices that it does not offer yet."""
     await furnish(hass)
     return FlexibleHouse(hass, rig, await rig.join())
+
+
+async def test_an_emergency_that_is_over_asks_for_nothing_while_nothing_is_planned(
+    house: FlexibleHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system that waits for another with the same keys plans nothing; what it planned with before is out of date."""
+    await house.offer(LOAD)
+    ledger, data = house.rig.community.ledger, house.entry.runtime_data
+    await ledger.submit(grid_state(GridState.EMERGENCY))
+    await house.rig.until(lambda: data.flexibility.ask is not None and bool(data.home.outlook.events))
+    monkeypatch.setattr(Carrier, "is_elsewhere", True)
+    house.rig.move_to(data.home.market_time() + 2)
+    await ledger.submit(grid_state(GridState.NORMAL))
+    await house.rig.until(lambda: data.home.grid.state is GridState.NORMAL)
+    assert data.flexibility.ask is None
+    assert data.flexibility.actions == ()
 
 
 async def test_an_emergency_moves_what_is_offered_and_its_end_gives_everything_back(house: FlexibleHouse) -> None:
