@@ -65,7 +65,7 @@ LOAD: Final = "load"
 EV: Final = "ev"
 """switch_entity, power_w, window, connected_entity?, energy_wh, ready_by_minute"""
 INVERTER: Final = "inverter"
-"""limit_entity (number: W or %), rated_w, least_percent"""
+"""limit_entity (number: W, kW or %), rated_w, least_percent"""
 SUBENTRIES: Final = (SOLAR, BATTERY, LOAD, EV, INVERTER)
 CONF_ENERGY_ENTITY: Final = "energy_entity"
 CONF_FORECAST_ENTRIES: Final = "forecast_entries"
