@@ -23,6 +23,7 @@ from homeassistant.core import Context, HomeAssistant, State
 
 from .const import (
     BATTERY,
+    BATTERY_RESERVE_PERCENT,
     CONF_BATTERY_RESERVE,
     CONF_CAPACITY,
     CONF_CHARGE_MAX,
@@ -65,7 +66,7 @@ class Wired:
 
 def wired_devices(entry: ConfigEntry[Any]) -> tuple[Wired, ...]:
     """Return the devices of the entry's subentries that can be moved."""
-    least_reserve = entry.options.get(CONF_BATTERY_RESERVE, 0)
+    least_reserve = entry.options.get(CONF_BATTERY_RESERVE, BATTERY_RESERVE_PERCENT)
     found = (_wired(subentry, least_reserve) for subentry in entry.subentries.values())
     return tuple(wired for wired in found if wired is not None)
 

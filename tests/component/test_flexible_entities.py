@@ -8,12 +8,16 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from homeassistant.config_entries import ConfigSubentryData
 from homeassistant.core import HomeAssistant, ServiceCall
+from pytest_homeassistant_custom_component.common import MockConfigEntry
 
-from custom_components.energy_trade.flexible_entities import Wired, carry_out, see
+from custom_components.energy_trade.const import DOMAIN
+from custom_components.energy_trade.flexible_entities import Wired, carry_out, see, wired_devices
 from custom_components.energy_trade.household.flexibility import Command
 from custom_components.energy_trade.household.flexible import OFF, ON, Battery, Ev, Inverter, Seen, What
 
+HOME_RESERVE = {"battery_reserve_percent": 40}
 NOBODY = "0123456789abcdef0123456789abcdef"
 BATTERY = Battery("1", "Battery", "number.set_point", 10_000, 3_000, 4_000, 20)
 CAR = Ev("2", "Car", "switch.car", 11_000, 20_000, 420)
@@ -35,6 +39,19 @@ async def test_a_battery_shows_its_set_point_and_its_charge(hass: HomeAssistant)
     assert seen.soc_percent == 80
     assert seen.problem == ""
     assert battery(hass, unit_of_measurement="kW").scale == 0.001
+
+
+@pytest.mark.parametrize(("options", "reserve"), [({}, 20), ({"battery_reserve_percent": 5}, 10), (HOME_RESERVE, 40)])
+def test_the_larger_reserve_counts_and_what_is_proposed_where_none_was_set(
+    options: dict[str, int], reserve: int
+) -> None:
+    data = {"soc_entity": "sensor.soc", "capacity_wh": 10_000, "charge_max_w": 3_000, "discharge_max_w": 4_000}
+    own = {**data, "reserve_percent": 10, "control_entity": "number.set_point"}
+    subentry = ConfigSubentryData(data=own, subentry_type="battery", title="Battery", unique_id=None)
+    entry = MockConfigEntry(domain=DOMAIN, options=options, subentries_data=[subentry])
+    (wired,) = wired_devices(entry)
+    assert isinstance(wired.device, Battery)
+    assert wired.device.reserve_percent == reserve
 
 
 @pytest.mark.parametrize("charge", ["unavailable", "unknown", "101", "-1", "nan", "inf", "full"])
