@@ -96,8 +96,12 @@ async def test_twenty_reloads_leave_nothing_behind(
 async def test_removal_forgets_the_state_and_keeps_the_keys(
     entry: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any]
 ) -> None:
+    own = f"{DOMAIN}.{entry.entry_id}"
+    assert own in hass_storage
+    for key in (f"{own}.receipts", f"{own}.statistics", f"{own}.dashboard", f"{DOMAIN}.flexibility.{entry.entry_id}"):
+        hass_storage[key] = {"version": 1, "minor_version": 1, "key": key, "data": {}}
     await hass.config_entries.async_remove(entry.entry_id)
-    assert f"{DOMAIN}.{entry.entry_id}" not in hass_storage
+    assert [key for key in hass_storage if entry.entry_id in key] == []
     assert len(hass_storage[f"{DOMAIN}.identities"]["data"]) == 1
 
 
