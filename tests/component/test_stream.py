@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers.update_coordinator import UpdateFailed
 
 from custom_components.energy_trade.const import POLL_ALONE, POLL_CONNECTED
 from custom_components.energy_trade.coordinator import Connection, EnergyTradeConfigEntry
@@ -141,6 +143,29 @@ async def test_a_refused_question_is_an_outage_not_a_crash(
     await hass.config_entries.async_reload(entry.entry_id)
     home = entry.runtime_data.home
     await rig.until(lambda: home.blocked is not None and home.blocked.code == "not_a_member")
+
+
+async def test_a_busy_coordinator_is_left_alone_for_as_long_as_it_asks(
+    rig: Rig, entry: EnergyTradeConfigEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator, carrier = entry.runtime_data.coordinator, entry.runtime_data.home.carrier
+    pauses: list[float] = []
+
+    async def busy(*_call: object) -> dict[str, Any]:
+        raise CoordinatorUnavailable("rate_limited: slow down", 240)
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.Event().wait()  # until the entry is unloaded
+
+    monkeypatch.setattr(coordinator.client, "_call", busy)
+    monkeypatch.setattr(carrier, "_pause", pause)
+    await coordinator.async_refresh()
+    assert isinstance(coordinator.last_exception, UpdateFailed)
+    assert coordinator.last_exception.retry_after == 240
+    carrier._lined_up = False
+    carrier.async_deliver()
+    await rig.until(lambda: pauses == [240])
 
 
 async def test_reconnecting_waits_longer_each_time(
