@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from homeassistant.config_entries import SIGNAL_CONFIG_ENTRY_CHANGED, ConfigEntry, ConfigEntryChange
@@ -29,7 +31,7 @@ from .const import (
     LOGGER,
     PLATFORMS,
 )
-from .coordinator import EnergyTradeConfigEntry, EnergyTradeCoordinator, EnergyTradeData
+from .coordinator import NONSENSE, EnergyTradeConfigEntry, EnergyTradeCoordinator, EnergyTradeData
 from .flexibility import Flexibility
 from .frontend import async_remove_frontend, async_setup_frontend
 from .home import Home, StateSaver
@@ -80,13 +82,16 @@ async def async_setup_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) 
     installation = installation_of(hass.config.config_dir, identity.account)
     client = HomeClient(session, entry.data[CONF_URL], identity, entry.data[CONF_MARKET], domain, installation)
     store = StateStore(hass, entry.entry_id)
-    saved = await store.async_load()
-    info = await _load_market(client, saved.get("market"))
+    with _reading_the_state(entry):
+        saved = await store.async_load()
+        known = _known_market(saved)
+    info = known or await _ask_market(client)
     if (info.market, info.domain) != (entry.data[CONF_MARKET], domain):
         raise ConfigEntryError(translation_domain=DOMAIN, translation_key="other_market")
     if CONF_OPERATOR_KEY not in entry.data:  # an entry of before operators were pinned
         async_pin(hass, entry, pin_of(info))
-    agent = _load_agent(entry, identity, with_pinned(entry, info), saved)
+    with _reading_the_state(entry):
+        agent = _load_agent(entry, identity, with_pinned(entry, info), saved)
     export_meter = entry.data.get(CONF_EXPORT_METER)
     meters = MeterEntities(entry.data[CONF_IMPORT_METER], export_meter)
     home = Home(hass, entry, agent, meters, client, StateSaver(store, entry.data[CONF_METER_GENERATION]))
@@ -167,10 +172,27 @@ async def _load_identity(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> 
     return identity
 
 
-async def _load_market(client: HomeClient, saved: dict[str, object] | None) -> MarketInfo:
-    """Return the rules known from the last run; ask only at the first start."""
-    if saved is not None:
-        return MarketInfo.from_wire(saved)
+@contextmanager
+def _reading_the_state(entry: EnergyTradeConfigEntry) -> Iterator[None]:
+    """Refuse to start on a state that makes no sense, and say what to do; what was signed may be in it."""
+    try:
+        yield
+    except NONSENSE as error:
+        raise ConfigEntryError(
+            translation_domain=DOMAIN,
+            translation_key="state_unreadable",
+            translation_placeholders={"key": f"{DOMAIN}.{entry.entry_id}", "reason": str(error)},
+        ) from error
+
+
+def _known_market(saved: dict[str, Any]) -> MarketInfo | None:
+    """Return the rules known from the last run."""
+    known = saved.get("market")
+    return None if known is None else MarketInfo.from_wire(known)
+
+
+async def _ask_market(client: HomeClient) -> MarketInfo:
+    """Return the market's rules at the first start."""
     try:
         return await client.market()
     except (CoordinatorUnavailable, CoordinatorRefused) as error:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, override
 
 from homeassistant.core import HomeAssistant, callback
-from homeassistant.exceptions import HomeAssistantError
+from homeassistant.exceptions import HomeAssistantError, UnsupportedStorageVersionError
 from homeassistant.helpers.storage import Store
 from homeassistant.util.hass_dict import HassKey
 
@@ -16,7 +16,7 @@ from .const import DOMAIN
 from .household.identity import Identity
 from .protocol.client import MarketInfo
 from .protocol.keys import AccountKey, MeterKey
-from .protocol.wire import read_bytes
+from .protocol.wire import read_bytes, read_mapping
 
 _VERSION = 1
 
@@ -45,6 +45,16 @@ class DurableStore[T: Mapping[str, Any]](Store[T]):
             raise NotWrittenError(
                 translation_domain=DOMAIN, translation_key="not_written", translation_placeholders={"key": self.key}
             )
+
+    async def async_load_object(self) -> dict[str, Any]:
+        """Return what was saved, empty at first; raise ``ValueError`` for what this version cannot read."""
+        try:
+            saved: object = await self.async_load()
+        except UnsupportedStorageVersionError as error:
+            raise ValueError(str(error)) from error
+        if saved is not None and not isinstance(saved, dict):
+            raise ValueError(f"{self.key} does not hold an object")
+        return saved or {}
 
     @override
     async def _async_write_data(self, data: dict[str, Any]) -> None:
@@ -88,9 +98,10 @@ class IdentityStore:
             return identity
 
     async def _load(self, place: str) -> Identity | None:
-        saved = (await self._store.async_load() or {}).get(place)
-        if saved is None:
+        kept = await self._store.async_load_object()
+        if place not in kept:
             return None
+        saved = read_mapping(kept, place)
         return Identity(
             AccountKey.from_secret(read_bytes(saved, "account_secret", 32)),
             MeterKey.from_secret(read_bytes(saved, "meter_secret", 32)),
@@ -101,7 +112,7 @@ class IdentityStore:
             "account_secret": "0x" + identity.account_key.secret.hex(),
             "meter_secret": "0x" + identity.meter_key.secret.hex(),
         }
-        saved = await self._store.async_load() or {}
+        saved = await self._store.async_load_object()
         await self._store.async_save_durably({**saved, place: secrets})
 
 
@@ -121,8 +132,8 @@ class StateStore:
         self._store: DurableStore[dict[str, Any]] = DurableStore(hass, f"{DOMAIN}.{entry_id}")
 
     async def async_load(self) -> dict[str, Any]:
-        """Return what was saved, empty at first."""
-        return await self._store.async_load() or {}
+        """Return what was saved, empty at first; raise ``ValueError`` for what this version cannot read."""
+        return await self._store.async_load_object()
 
     async def async_save(self, agent: Mapping[str, Any], info: MarketInfo, meter_generation: int) -> None:
         """Write now; raise ``NotWrittenError`` when that failed."""

@@ -126,3 +126,35 @@ async def test_a_state_of_an_older_kind_does_not_stop_it(
     del hass_storage[f"{DOMAIN}.{entry.entry_id}"]["data"][missing]
     assert await hass.config_entries.async_setup(entry.entry_id)
     await rig.live(entry)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"version": 9}, {"data": [1]}, {"data": {"agent": {"meter": 3}}}, {"data": {"market": {}}}]
+)
+async def test_a_damaged_state_says_what_to_do_and_waits_for_the_backup(
+    entry: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any], damage: dict[str, Any]
+) -> None:
+    await hass.config_entries.async_unload(entry.entry_id)
+    key = f"{DOMAIN}.{entry.entry_id}"
+    good, data = hass_storage[key], damage.get("data")
+    damage = {"data": good["data"] | data} if isinstance(data, dict) else damage
+    hass_storage[key] = good | damage
+    assert not await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.error_reason_translation_key == "state_unreadable"
+    hass_storage[key] = good
+    assert await hass.config_entries.async_reload(entry.entry_id)
+
+
+@pytest.mark.parametrize("damage", [{"version": 9}, {"data": [1]}, {"data": 7}])
+async def test_a_damaged_key_file_says_what_to_do_and_waits_for_the_backup(
+    entry: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any], damage: dict[str, Any]
+) -> None:
+    await hass.config_entries.async_unload(entry.entry_id)
+    key = f"{DOMAIN}.identities"
+    kept = hass_storage[key]  # changed in place: the one store of the keys goes on with this very object
+    good = dict(kept)
+    kept.update(damage)
+    assert not await hass.config_entries.async_setup(entry.entry_id)
+    assert entry.error_reason_translation_key == "keys_unreadable"
+    kept.update(good)
+    assert await hass.config_entries.async_reload(entry.entry_id)
