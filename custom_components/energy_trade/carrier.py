@@ -63,6 +63,7 @@ class Carrier:
         changed: Callable[[], None],
     ) -> None:
         self.held = False
+        self.unwritten = False
         self.blocked: Refusal | None = None
         self.task: asyncio.Task[None] | None = None
         self._hass = hass
@@ -101,7 +102,12 @@ class Carrier:
 
     async def async_save(self) -> None:
         """Bring the agent's state to disk."""
-        await self._save(self._agent)
+        try:
+            await self._save(self._agent)
+        except NotWrittenError:
+            self.unwritten = True
+            raise
+        self.unwritten = False
 
     async def async_answer_to(self, item: Outgoing) -> Answer | None:
         """Deliver and wait for one message's answer; ``None``: none yet, it stays in the outbox."""

@@ -227,6 +227,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         issues.async_report_meter(self.hass, self.config_entry, refusal)
         issues.async_report_blocked(self.hass, self.config_entry, home.blocked)
         issues.async_report_policy(self.hass, self.config_entry, home.policy_problem)
+        issues.async_set(self.hass, self.config_entry, issues.DISK_FULL, {} if home.carrier.unwritten else None)
         balance = None if self.latest is None else f"{self.latest.account.money_micro / MICRO:.2f} {self.info.currency}"
         issues.async_report_wallet(self.hass, self.config_entry, balance if home.wallet_low else None)
         if home.orders_answered != self._orders_seen:

@@ -27,6 +27,7 @@ CARDS_NOT_LISTED: Final = "cards_not_listed"
 """Of the whole Home Assistant, not of an entry; raised and withdrawn by ``frontend``."""
 CLOCK_SKEW: Final = "clock_skew"
 OTHER_INSTALLATION: Final = "other_installation"
+DISK_FULL: Final = "disk_full"
 WALLET_LOW: Final = "wallet_low"
 VERSION: Final = "version"
 SETTLEMENT_MISMATCH: Final = "settlement_mismatch"
@@ -41,6 +42,7 @@ ALL: Final = (
     OPERATOR_CHANGED,
     CLOCK_SKEW,
     OTHER_INSTALLATION,
+    DISK_FULL,
     WALLET_LOW,
     VERSION,
     KEYS_WITHOUT_BACKUP,

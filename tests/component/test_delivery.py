@@ -101,14 +101,19 @@ async def test_a_restart_during_an_outage_loses_nothing(
     assert [wh for _, wh in await stored(rig, entry)] == [35_600_150, 35_600_200, 35_600_250]
 
 
-async def test_nothing_leaves_before_it_is_on_disk(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+async def test_nothing_leaves_before_it_is_on_disk(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    full = ("energy_trade", f"disk_full_{entry.entry_id}")
     await rig.delivered(entry)
     with patch("homeassistant.helpers.storage.Store._async_write_data", side_effect=WriteError("disk full")):
         await rig.boundary("35600.150", "812.340")
         await rig.boundary("35600.160", "812.340")
         assert await stored(rig, entry) == []
+        assert full in ir.async_get(hass).issues
     await rig.boundary("35600.170", "812.340")
     await rig.delivered(entry)
+    assert full not in ir.async_get(hass).issues
     assert [wh for _, wh in await stored(rig, entry)] == [35_600_150, 35_600_160, 35_600_170]
 
 
