@@ -340,7 +340,7 @@ class CoordinatorClient:
                         break
                     yield _object(message.data)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise CoordinatorUnavailable(f"the stream broke: {error!r}") from error
+            raise CoordinatorUnavailable(f"the stream broke: {_said(error)}") from error
         raise CoordinatorUnavailable("the stream was closed")
 
     async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -358,12 +358,17 @@ class CoordinatorClient:
                     return _object(text)
                 raise _failure(response, text)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise CoordinatorUnavailable(f"no answer from {self._base}: {error!r}") from error
+            raise CoordinatorUnavailable(f"no answer from {self._base}: {_said(error)}") from error
 
 
 type SignedOrder = tuple[Order, bytes]
 
 _STREAM_TIMEOUT = aiohttp.ClientWSTimeout(ws_receive=STREAM_SILENCE_S_MAX, ws_close=5.0)
+
+
+def _said(error: Exception) -> str:
+    """Return what a failed connection says of itself, else what it is called: a person reads it."""
+    return str(error) or type(error).__name__
 
 
 async def _bounded_text(response: aiohttp.ClientResponse) -> str:
