@@ -96,6 +96,13 @@ async def test_with_a_record_that_never_tells_both_registers_it_says_so(rig: Rig
     assert "nothing of the meter" in words(flow)["reason"]
 
 
+async def test_with_a_record_of_less_than_a_day_no_month_is_promised(rig: Rig, hass: HomeAssistant) -> None:
+    for meter, wh in ((IMPORT_METER, 0.0), (EXPORT_METER, 2.0)):
+        await keep(hass, meter, {NOON - n * HOUR_S: wh for n in range(4, 0, -1)})
+    flow = shows(await rig.answer(await to_settings(rig, "surplus"), PRICES), "no_preview")
+    assert "3.0 h of the meter" in words(flow)["reason"]
+
+
 async def test_known_market_prices_count(rig: Rig, hass: HomeAssistant) -> None:
     await meter_kept(hass)
     told = [{"delivery_start": start, "price_micro_per_kwh": 200_000} for start in range(NOON - DAY_S, NOON, 60)]

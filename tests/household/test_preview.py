@@ -38,7 +38,13 @@ def test_known_prices_and_assumed_ones_are_told_apart() -> None:
     assert seen.without_micro == 2 * 80_000 - 2 * 320_000
     assert (seen.intervals, seen.traded, seen.assumed) == (4, 3, 2)
     assert seen.rules == {"sell_surplus": 2, "buy_missing": 2}
-    assert seen.gain_micro_per_month == 280_000 * MONTH_S // 3600
+
+
+def test_a_month_is_told_from_a_day_on() -> None:
+    """Fifteen minutes at noon once were 90 EUR per month."""
+    day = preview(POLICY, Bounds(), QUARTER, LIMITS, rows(*[-1000] * 96))
+    assert day.gain_micro_per_month == 96 * 80_000 * MONTH_S // 86_400
+    assert preview(POLICY, Bounds(), QUARTER, LIMITS, rows(*[-1000] * 95)).gain_micro_per_month is None
 
 
 def test_fees_are_the_buyers() -> None:

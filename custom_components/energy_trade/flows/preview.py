@@ -30,6 +30,7 @@ from .forms import kept_limits
 from .price_history import async_past_prices
 
 DAYS: Final = 7
+_HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
 _INTERVALS_MAX: Final = 500
 """As many as the coordinator tells at once."""
@@ -60,7 +61,11 @@ async def async_week(hass: HomeAssistant, choice: Choice, client: CoordinatorCli
     found = await async_replay(hass, choice, client)
     if isinstance(found, HistoryProblem):
         return Week("no_preview", {"reason": found.message})
-    return Week("preview", _words(found, choice.info.currency))
+    gain = found.gain_micro_per_month
+    if gain is None:
+        known = f"the recorder knows {found.seconds / _HOUR_S:.1f} h of the meter"
+        return Week("no_preview", {"reason": f"{known}, and a month is told from a day on"})
+    return Week("preview", _words(found, gain, choice.info.currency))
 
 
 async def async_replay(
@@ -120,8 +125,7 @@ async def _market_prices(client: CoordinatorClient, start: int) -> dict[int, int
         return {}
 
 
-def _words(found: Preview, currency: str) -> dict[str, str]:
-    gain = found.gain_micro_per_month or 0
+def _words(found: Preview, gain_micro: int, currency: str) -> dict[str, str]:
     known = found.traded - found.assumed
     return {
         "days": str(max(1, round(found.seconds / _DAY_S))),
@@ -129,7 +133,7 @@ def _words(found: Preview, currency: str) -> dict[str, str]:
         "bought": f"{found.bought_wh / _WH_PER_KWH:.1f}",
         "without": _money(-found.without_micro, currency),
         "money": _money(-found.money_micro, currency),
-        "gain": _money(gain, currency),
+        "gain": _money(gain_micro, currency),
         "traded": str(found.traded),
         "known": str(known),
     }

@@ -19,6 +19,7 @@ from .outlook import Outlook
 from .policy import Bounds, Decision, OrderTerms, Policy, Situation, Tariff, decide, price_with_fees
 from .terms import HomeLimits
 
+DAY_S = 86_400
 MONTH_S = 2_629_800
 """A twelfth of 365.25 days."""
 
@@ -90,8 +91,8 @@ class Preview:
 
     @property
     def gain_micro_per_month(self) -> int | None:
-        """The gain as it would go on for a month, ``None`` when nothing was metered."""
-        return self.total.gain_micro * MONTH_S // self.seconds if self.seconds else None
+        """The gain as it would go on for a month, ``None`` from less than a day: noon tells nothing of the night."""
+        return self.total.gain_micro * MONTH_S // self.seconds if self.seconds >= DAY_S else None
 
 
 def preview(
