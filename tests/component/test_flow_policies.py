@@ -180,6 +180,22 @@ async def test_price_sensors_and_integrations_are_offered_as_sources(rig: Rig, h
     assert not {"sensor.temperature", "sensor.unitless"} & set(offered)
 
 
+@pytest.mark.parametrize(("language", "monday", "only"), [("en", "Monday", "Only on"), ("de", "Montag", "Nur an")])
+async def test_a_bands_choices_bring_their_words(hass: HomeAssistant, language: str, monday: str, only: str) -> None:
+    """Inside an object Home Assistant's frontend translates no option: a person saw the weekdays as 0 to 6."""
+    hass.config.language = language
+    bands = (await policy_forms.async_schema(hass, "time_of_use", INFO)).schema["bands"]
+    fields = bands.config["fields"]
+    labels = {
+        key: [option["label"] for option in fields[key]["selector"].config["options"]]
+        for key in ("days", "months", "holidays")
+    }
+    assert labels["days"][0] == monday
+    assert len(set(labels["days"])) == 7
+    assert len(set(labels["months"])) == 12
+    assert labels["holidays"][0].startswith(only)
+
+
 async def test_a_price_source_is_tried_before_it_is_taken(rig: Rig, hass: HomeAssistant) -> None:
     flow = await to_settings(rig, "dynamic")
     form = SHOWN["dynamic"] | {"price_source": f" {SPOT} "}

@@ -25,8 +25,9 @@ from homeassistant.helpers.selector import (
     SelectSelectorMode,
     TimeSelector,
 )
+from homeassistant.helpers.translation import async_get_cached_translations, async_get_translations
 
-from ..const import CONF_POLICY
+from ..const import CONF_POLICY, DOMAIN
 from ..household.policies import POLICIES, make
 from ..household.settings import Field, FieldKind, Settings, SettingsInvalid
 from ..meter import entity_of, reference_of
@@ -46,6 +47,7 @@ HOLIDAYS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """How a form says when a band counts on holidays, and what is stored of it; what fits first is shown."""
 _PRICE_UNITS: Final = ("/kWh", "/MWh", "/Wh")
+_WORDS: Final = "selector"
 
 KIND = probatio.Schema(
     {
@@ -54,6 +56,12 @@ KIND = probatio.Schema(
         )
     }
 )
+
+
+async def async_schema(hass: HomeAssistant, kind: str, info: MarketInfo) -> probatio.Schema:
+    """Return the form of a policy's settings, once its words are there."""
+    await async_get_translations(hass, hass.config.language, _WORDS, {DOMAIN})
+    return schema(hass, kind, info)
 
 
 def schema(hass: HomeAssistant, kind: str, info: MarketInfo) -> probatio.Schema:
@@ -159,7 +167,7 @@ def _choice(_hass: HomeAssistant, field: Field, _info: MarketInfo) -> Selector[A
     return _one_of(field.choices, field.key)
 
 
-def _bands(_hass: HomeAssistant, _field: Field, info: MarketInfo) -> Selector[Any]:
+def _bands(hass: HomeAssistant, _field: Field, info: MarketInfo) -> Selector[Any]:
     time = ObjectSelectorField(selector=TimeSelector(), required=True)
     return ObjectSelector(
         ObjectSelectorConfig(
@@ -168,9 +176,9 @@ def _bands(_hass: HomeAssistant, _field: Field, info: MarketInfo) -> Selector[An
                 "to": time,
                 "sell": ObjectSelectorField(selector=price_selector(info)),
                 "buy": ObjectSelectorField(selector=price_selector(info)),
-                "days": ObjectSelectorField(selector=_several(range(7), "weekday")),
-                "months": ObjectSelectorField(selector=_several(range(1, 13), "month")),
-                "holidays": ObjectSelectorField(selector=_one_of(HOLIDAYS, "band_holidays")),
+                "days": ObjectSelectorField(selector=_named(hass, range(7), "weekday", multiple=True)),
+                "months": ObjectSelectorField(selector=_named(hass, range(1, 13), "month", multiple=True)),
+                "holidays": ObjectSelectorField(selector=_named(hass, HOLIDAYS, "band_holidays")),
             },
             multiple=True,
             label_field="from",
@@ -184,9 +192,12 @@ def _one_of(options: Iterable[str], words: str) -> SelectSelector:
     return SelectSelector(SelectSelectorConfig(options=list(options), translation_key=words))
 
 
-def _several(numbers: Iterable[int], words: str) -> SelectSelector:
-    options = [str(number) for number in numbers]
-    return SelectSelector(SelectSelectorConfig(options=options, multiple=True, translation_key=words))
+def _named(hass: HomeAssistant, options: Iterable[object], words: str, *, multiple: bool = False) -> SelectSelector:
+    """Return a choice that brings its words along: inside an object the frontend shows the bare values else."""
+    known = async_get_cached_translations(hass, hass.config.language, _WORDS, DOMAIN)
+    path = f"component.{DOMAIN}.{_WORDS}.{words}.options."
+    labelled = [SelectOptionDict(value=str(each), label=known.get(f"{path}{each}", str(each))) for each in options]
+    return SelectSelector(SelectSelectorConfig(options=labelled, multiple=multiple))
 
 
 _SELECTORS: Final[Mapping[FieldKind, Callable[[HomeAssistant, Field, MarketInfo], Selector[Any]]]] = {

@@ -71,10 +71,9 @@ class PolicyDialog:
         """What the first form shows."""
         return {CONF_POLICY: self.kind}
 
-    @property
-    def form(self) -> probatio.Schema:
-        """The form of the chosen policy's settings."""
-        return forms.schema(self._hass, self.kind, self._info)
+    async def async_form(self) -> probatio.Schema:
+        """Return the form of the chosen policy's settings."""
+        return await forms.async_schema(self._hass, self.kind, self._info)
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -150,9 +149,10 @@ class PolicySteps(ConfigEntryBaseFlow, ABC):
             errors, reason = await self._policy.async_read(user_input)
             if not errors:
                 return await self.async_step_preview()
+        form = await self._policy.async_form()
         return self.async_show_form(
             step_id="settings",
-            data_schema=self.add_suggested_values_to_schema(self._policy.form, user_input or self._policy.shown),
+            data_schema=self.add_suggested_values_to_schema(form, user_input or self._policy.shown),
             errors=errors,
             description_placeholders={"reason": reason, **self._policy.words},
         )
