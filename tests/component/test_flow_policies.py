@@ -180,6 +180,16 @@ async def test_price_sensors_and_integrations_are_offered_as_sources(rig: Rig, h
     assert not {"sensor.temperature", "sensor.unitless"} & set(offered)
 
 
+async def test_a_home_is_not_offered_its_own_prices(rig: Rig, hass: HomeAssistant) -> None:
+    entry = await rig.join()
+    market_price = er.async_get(hass).async_get_entity_id("sensor", "energy_trade", f"{entry.unique_id}_market_price")
+    assert market_price is not None
+    hass.states.async_set(market_price, "0.2", {"unit_of_measurement": "EUR/kWh"})
+    set_price(hass)
+    form = policy_forms.schema(hass, "dynamic", INFO).schema["price_source"]
+    assert [option["value"] for option in form.config["options"]] == [SPOT]
+
+
 @pytest.mark.parametrize(("language", "monday", "only"), [("en", "Monday", "Only on"), ("de", "Montag", "Nur an")])
 async def test_a_bands_choices_bring_their_words(hass: HomeAssistant, language: str, monday: str, only: str) -> None:
     """Inside an object Home Assistant's frontend translates no option: a person saw the weekdays as 0 to 6."""

@@ -9,6 +9,7 @@ import probatio
 from homeassistant.components.sensor import DOMAIN as SENSOR_DOMAIN
 from homeassistant.const import ATTR_UNIT_OF_MEASUREMENT
 from homeassistant.core import HomeAssistant
+from homeassistant.helpers import entity_registry as er
 from homeassistant.helpers.selector import (
     EntitySelector,
     EntitySelectorConfig,
@@ -126,16 +127,25 @@ def percent_selector(least: int, most: int) -> NumberSelector:
 
 
 def price_source_selector(hass: HomeAssistant) -> SelectSelector:
-    """Offer what other integrations answer and every sensor with a price's unit; another entity can be typed."""
+    """Offer what other integrations answer and each of their sensors with a price's unit; another can be typed.
+
+    Own sensors are not offered: a home that follows its own price would run after itself.
+    """
     offered = [SelectOptionDict(value=each.reference, label=each.name) for each in async_price_choices(hass)]
     sensors = [
         SelectOptionDict(value=state.entity_id, label=f"{state.name} ({state.entity_id})")
         for state in hass.states.async_all(SENSOR_DOMAIN)
         if str(state.attributes.get(ATTR_UNIT_OF_MEASUREMENT, "")).endswith(_PRICE_UNITS)
+        and not _is_own(hass, state.entity_id)
     ]
     return SelectSelector(
         SelectSelectorConfig(options=offered + sensors, custom_value=True, mode=SelectSelectorMode.DROPDOWN)
     )
+
+
+def _is_own(hass: HomeAssistant, entity_id: str) -> bool:
+    entry = er.async_get(hass).async_get(entity_id)
+    return entry is not None and entry.platform == DOMAIN
 
 
 def price_reference(hass: HomeAssistant, chosen: str) -> str:
