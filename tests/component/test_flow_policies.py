@@ -18,7 +18,7 @@ from custom_components.energy_trade.household.settings import Field, FieldKind
 from tests.component.flows_tools import options_of, shows, suggested, to_settings, words
 from tests.component.outlook_bench import INFO
 from tests.component.rig import Rig
-from tests.component.test_files import ENGLISH
+from tests.component.test_files import ENGLISH, load
 
 SPOT = "sensor.spot"
 HOUR_S, DAY_S = 3_600, 86_400
@@ -84,6 +84,16 @@ def test_every_policy_field_and_fault_has_words(root: str) -> None:
     ours = {"below_feed_in", "above_supplier", "price_source_unusable"}
     assert set(SETTINGS_CODES) | ours <= set(ENGLISH[root]["error"])
     assert set(ENGLISH["selector"]["policy"]["options"]) == set(POLICIES)
+
+
+@pytest.mark.parametrize("words", [ENGLISH, load("translations/de.json")], ids=["en", "de"])
+def test_a_policy_has_one_name_wherever_it_is_met(words: dict[str, Any]) -> None:
+    """A form that offers *Follow a price* is not followed by an entity that says *Dynamic prices*."""
+    names = words["selector"]["policy"]["options"]
+    assert names == words["entity"]["select"]["policy"]["state"]
+    for root in ("config", "options"):
+        told = words[root]["step"]["policy"]["description"]
+        assert [name for name in names.values() if f"* **{name}**:" not in told] == []
 
 
 async def test_bands_are_stored_in_minutes_and_shown_again(
