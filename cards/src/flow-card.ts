@@ -90,7 +90,9 @@ export class FlowCard extends TradeCard {
       rest: format.energy(Math.abs(rest)),
     };
     if (net === 0 && traded === 0) return this.say("flow_even", filled);
-    if (traded !== 0 && rest !== 0 && traded > 0 !== rest > 0) return this.say("flow_over", filled);
+    if (traded !== 0 && rest !== 0 && traded > 0 !== rest > 0) {
+      return this.say(traded < 0 ? "flow_oversold" : "flow_overbought", filled);
+    }
     return this.say(net > 0 ? "flow_took" : "flow_gave", filled);
   }
 

@@ -36,8 +36,8 @@ export class Format {
     }).format(value);
   }
 
-  /** Write 1e-6 of the currency as money. */
-  money(micro: number, digits = 2): string {
+  /** Write 1e-6 of the currency as money; the gain of one interval is seen from a tenth of a cent on. */
+  money(micro: number, digits = micro !== 0 && Math.abs(micro) < MICRO ? 3 : 2): string {
     const value = micro / MICRO;
     try {
       return new Intl.NumberFormat(this.numbers, {
@@ -73,8 +73,8 @@ export class Format {
   }
 }
 
-/** Write seconds as minutes and seconds; never below zero. */
+/** Write seconds as minutes and seconds, so that nobody takes them for a time of day; never below zero. */
 export function countdown(seconds: number): string {
   const left = Math.max(0, Math.ceil(seconds));
-  return `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+  return `${Math.floor(left / 60)}\u00a0min ${String(left % 60).padStart(2, "0")}\u00a0s`;
 }

@@ -10,8 +10,9 @@ interface Home {
 type Card = Record<string, unknown>;
 
 const CONTROLS = ["switch", "select", "number", "button"];
+const FIRST = ["trading", "shadow", "policy"];
 
-/** Return the home's own controls, as the entity registry lists them. */
+/** Return the home's own controls: what is used most first, then by kind. */
 export function controlsOf(hass: Pick<Hass, "entities" | "devices">, entryId: string): string[] {
   const own = (entity: EntityEntry | undefined): entity is EntityEntry =>
     entity?.platform === "energy_trade" &&
@@ -20,9 +21,13 @@ export function controlsOf(hass: Pick<Hass, "entities" | "devices">, entryId: st
     (hass.devices[entity.device_id ?? ""]?.config_entries.includes(entryId) ?? false);
   const found = Object.values(hass.entities).filter(own);
   const place = (entity: EntityEntry): number => CONTROLS.indexOf(entity.entity_id.split(".")[0] ?? "");
+  const late = (entity: EntityEntry): number => {
+    const found = FIRST.indexOf(entity.translation_key ?? "");
+    return found < 0 ? FIRST.length : found;
+  };
   return found
     .filter((entity) => place(entity) >= 0)
-    .sort((one, other) => place(one) - place(other) || one.entity_id.localeCompare(other.entity_id))
+    .sort((one, other) => late(one) - late(other) || place(one) - place(other) || one.entity_id.localeCompare(other.entity_id))
     .map((entity) => entity.entity_id);
 }
 
@@ -30,7 +35,7 @@ export function controlsOf(hass: Pick<Hass, "entities" | "devices">, entryId: st
 export function viewOf(hass: Hass, home: Home, number: number): Card {
   const card = (kind: string): Card => ({ type: `custom:energy-trade-${kind}-card`, entry_id: home.entry_id });
   const controls = controlsOf(hass, home.entry_id);
-  const tiles = controls.map((entity) => ({ type: "tile", entity, name: { type: "entity" } }));
+  const tiles = controls.map(tileOf);
   const heading = { type: "heading", heading: say(hass.language, "controls") };
   return {
     type: "sections",
@@ -44,6 +49,11 @@ export function viewOf(hass: Hass, home: Home, number: number): Card {
       ...(tiles.length > 0 ? [{ type: "grid", cards: [heading, ...tiles] }] : []),
     ],
   };
+}
+
+/** Return the tile of a control; a button's state is when it was pressed last, which says nothing here. */
+function tileOf(entity: string): Card {
+  return { type: "tile", entity, name: { type: "entity" }, ...(entity.startsWith("button.") ? { hide_state: true } : {}) };
 }
 
 async function hasEnergy(hass: Hass): Promise<boolean> {

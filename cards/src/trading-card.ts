@@ -136,7 +136,7 @@ export class TradingCard extends TradeCard {
       <p>${this.forecast(format, row)}</p>
       <p>${row?.held ? this.say("cell_held") : this.planned(format, row?.plan ?? null)}</p>
       <p class="quiet" role="timer" aria-live="off">
-        ${this.say("gate", { span: format.time(gate.start) })} ${countdown(gate.closes - this.marketTime())}
+        ${this.say("gate", { span: format.time(gate.start), left: countdown(gate.closes - this.marketTime()) })}
       </p>
     </section>`;
   }

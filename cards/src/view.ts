@@ -57,9 +57,9 @@ export type Action = "sell" | "buy" | "held" | "none" | "open";
 export function actionOf(slot: Slot): Action {
   if (slot.row?.held) return "held";
   const plan = slot.row?.plan;
-  if (plan) return plan.side ?? "none";
+  if (plan?.side) return plan.side;
   const position = slot.row?.position_wh ?? 0;
-  return position < 0 ? "sell" : position > 0 ? "buy" : "open";
+  return position < 0 ? "sell" : position > 0 ? "buy" : plan ? "none" : "open";
 }
 
 /** The energy that a slot's action is about, in Wh: what is ordered, else what has been traded. */

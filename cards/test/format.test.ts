@@ -15,6 +15,10 @@ test("money and prices follow the user's numbers", () => {
   assert.match(plain(format({ number_format: "system" }).money(1_000_000)), /1/);
 });
 
+test("money below one of the currency shows a tenth of a cent", () => {
+  assert.deepEqual([7_520, -7_520, 0, 999_999, 1_000_000].map((micro) => plain(format().money(micro))), ["€0.008", "-€0.008", "€0.00", "€1.000", "€1.00"]);
+});
+
 test("a community's own currency is written as it is called", () => {
   assert.equal(plain(format({}, "SUN$").money(1_500_000)), "1.50 SUN$");
 });
@@ -34,7 +38,7 @@ test("times are those of the home or of the browser, as the user chose", () => {
 });
 
 test("a countdown never goes below zero", () => {
-  assert.deepEqual([59.2, 60, 61, 0, -5].map(countdown), ["1:00", "1:00", "1:01", "0:00", "0:00"]);
+  assert.deepEqual([59.2, 60, 61, 0, -5].map(countdown).map(plain), ["1 min 00 s", "1 min 00 s", "1 min 01 s", "0 min 00 s", "0 min 00 s"]);
 });
 
 test("percentages are whole", () => {

@@ -25,8 +25,20 @@ const home = (): Hass =>
     ]),
   });
 
-test("a home's controls are its own, switches first", () => {
+test("a home's controls are its own, by kind", () => {
   assert.deepEqual(controlsOf(home(), "entry"), ["switch.trading", "select.policy", "number.floor"]);
+});
+
+test("what is used most stands first, and a button shows no state", () => {
+  const kinds = { away: "switch.away", trading: "switch.trade", policy: "select.policy", shadow: "switch.ghost" };
+  const named = Object.entries({ ...kinds, cancel_all: "button.cancel" });
+  const entities = Object.fromEntries(named.map(([translation_key, id]) => entity(id, { translation_key })));
+  const found = { ...home(), entities };
+  const order = ["switch.trade", "switch.ghost", "select.policy", "switch.away", "button.cancel"];
+  assert.deepEqual(controlsOf(found, "entry"), order);
+  const view = viewOf(found, { entry_id: "entry", title: "Elm Street" }, 1);
+  const [, ...tiles] = (view["sections"] as { cards: { hide_state?: boolean }[] }[])[3]?.cards ?? [];
+  assert.deepEqual(tiles.map(({ hide_state }) => hide_state ?? false), [false, false, false, false, true]);
 });
 
 test("a view shows the three cards of its home, and its controls", () => {

@@ -55,6 +55,8 @@ test("a slot does what is held, planned or traded, in that order", () => {
   assert.equal(actionOf(slot(interval(0, { plan: sells, held: true }))), "held");
   assert.equal(actionOf(slot(interval(0, { plan: sells }))), "sell");
   assert.equal(actionOf(slot(interval(0, { plan: plan({ side: null, energy_wh: null }) }))), "none");
+  const traded = slot(interval(0, { plan: plan({ side: null, energy_wh: null }), position_wh: 40 }));
+  assert.deepEqual([actionOf(traded), energyOf(traded)], ["buy", 40], "what is traded stays, without another order");
   assert.equal(actionOf(slot(interval(0, { position_wh: -40 }))), "sell");
   assert.equal(actionOf(slot(interval(0, { position_wh: 40 }))), "buy");
   assert.equal(energyOf(slot(interval(0, { plan: sells, position_wh: 40 }))), 150);

@@ -105,11 +105,11 @@ def test_the_cards_say_price_position_plan_reason_and_flow(looked: dict[str, dic
         "€0.214/kWh, €0.106/kWh less than your supplier takes",
         "This interval, 09:00–09:15 You sell 200 Wh",
         "Next interval, 09:15–09:30 Expected surplus 210 Wh (between 170 Wh and 250 Wh)",
-        "Offers 150 Wh at €0.180/kWh or more Orders for 09:15 until 13:5",
+        "Offers 150 Wh at €0.180/kWh or more Orders for 09:15 close in 13 min 5",
         "Why: Sells what is left over sell 150 Wh for at least 0.180 EUR/kWh",
         "Otherwise: the supplier would pay 0.080 EUR/kWh",
-        "Saved today €0.12 €0.43 so far",
-        "Earned so far€0.71Paid so far€0.29",
+        "Saved today €0.120 €0.430 so far",
+        "Earned so far€0.710Paid so far€0.290",
         "Automatic trading on",
     ):
         assert part in trading
@@ -119,7 +119,7 @@ def test_the_cards_say_price_position_plan_reason_and_flow(looked: dict[str, dic
     assert "your home gave 320 Wh to the grid: 250 Wh sold to neighbours, 70 Wh to the supplier" in flow
     assert "All homes together traded 1.90 kWh for this interval; 13 % of it was yours" in flow
     assert "took 320 Wh from the grid: 200 Wh bought from neighbours, 120 Wh" in looked["bought"]["text"][2]
-    assert "traded 400 Wh with its neighbours; 80 Wh of the other direction" in looked["over"]["text"][2]
+    assert "sold 400 Wh to neighbours; 80 Wh that it lacked came from the supplier" in looked["over"]["text"][2]
 
 
 @pytest.mark.timeout(240)
