@@ -30,17 +30,30 @@ import homeassistant.components.backup, homeassistant.components.frontend, homea
 import homeassistant.components.lovelace, homeassistant.components.calendar, homeassistant.components.event
 import homeassistant.components.repairs, homeassistant.components.system_health, homeassistant.components.websocket_api
 before = time.perf_counter()
+{}
+print((time.perf_counter() - before) * 1000)
+"""
+_OURS = """
 import custom_components.energy_trade
 from custom_components.energy_trade import (binary_sensor, button, calendar, config_flow, diagnostics, event, number,
     repairs, select, sensor, switch, system_health)
-print((time.perf_counter() - before) * 1000)
+"""
+_PEER = """
+import homeassistant.components.mqtt
+from homeassistant.components.mqtt import (binary_sensor, button, config_flow, diagnostics, event, number, select,
+    sensor, switch)
 """
 
 
 def main() -> None:
     """Measure and print."""
     _signing()
-    print(f"import of the integration, Home Assistant's own already there: {_import_ms():.0f} ms")
+    ours_ms, peer_ms = _import_ms(_OURS), _import_ms(_PEER)
+    print(
+        f"import, what Home Assistant loads anyway already there: {ours_ms:.0f} ms; its own mqtt: {peer_ms:.0f} ms,",
+        end=" ",
+    )
+    print(f"ratio {ours_ms / peer_ms:.2f}")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_in_hass(Path(folder)))
 
@@ -55,9 +68,13 @@ def _signing() -> None:
         print(f"signing {name}: {each_ms:.2f} ms, {each_ms / LIMIT_SIGN_MS:.2f} of the limit of {LIMIT_SIGN_MS:.0f} ms")
 
 
-def _import_ms() -> float:
+def _import_ms(imports: str) -> float:
     runs = [
-        float(subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", _IMPORTS.format(imports)], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for _ in range(3)
     ]
     return sorted(runs)[1]
