@@ -201,6 +201,22 @@ def test_a_load_rests_as_long_as_it_was_off() -> None:
     assert house.value(BOILER) == OFF
 
 
+def test_a_load_that_could_not_be_given_back_in_time_rests_as_long_as_it_was_really_off() -> None:
+    house = House(devices=(BOILER,))
+    house.apply(ask=replace(REDUCE, end=START + 60))
+    house.dark.add(BOILER.entity)
+    house.wait(INTERVAL_S)
+    assert house.value(BOILER) == OFF, "nobody could reach it"
+    house.dark.clear()
+    house.wait(RETRY_S)
+    off_s = house.at - START
+    assert house.value(BOILER) == ON
+    house.wait(off_s - 1)
+    assert house.apply(ask=REDUCE) == []
+    house.wait(1)
+    assert [command.value for command in house.apply()] == [OFF]
+
+
 def test_a_load_that_has_just_begun_is_not_switched_off() -> None:
     house = idle()
     house.put(HEAT_PUMP.entity, ON)

@@ -264,7 +264,8 @@ class Controller:
             self.holds.pop(hold.device)
 
     def _rest(self, hold: Hold, at: int) -> None:
-        if hold.what is What.SWITCH_OFF and not hold.releasing:
+        """Let a load rest; anew when it is its owner's again, for it was off until then."""
+        if hold.what is What.SWITCH_OFF:
             self.rests[hold.device] = at + max(hold.rest_s, at - hold.since)
 
     def _next_command(self, hold: Hold, seen: Seen | None, at: int) -> Command | None:
