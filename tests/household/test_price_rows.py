@@ -282,5 +282,15 @@ def test_prices_of_short_and_long_steps_come_to_the_markets_interval() -> None:
     assert per_interval(hour, 900) == dict.fromkeys(range(MIDNIGHT, MIDNIGHT + HOUR, 900), 123_456)
 
 
+def test_of_rows_of_one_answer_that_overlap_the_first_counts() -> None:
+    told = [
+        {"start": DAY, "end": DAY + timedelta(hours=1), "value": 0.2},
+        {"start": DAY + timedelta(minutes=30), "end": DAY + timedelta(minutes=90), "value": 0.3},
+        {"start": DAY + timedelta(minutes=90), "end": DAY + timedelta(minutes=120), "value": 0.4},
+    ]
+    quarters = {MIDNIGHT + 900 * n: 200_000 for n in range(4)} | {MIDNIGHT + 900 * n: 400_000 for n in (6, 7)}
+    assert per_interval(rows(told), 900) == quarters
+
+
 def test_times_in_utc_are_times_in_utc() -> None:
     assert rows([{"start": datetime(2026, 11, 21, 23, tzinfo=UTC), "value": 0.2}])[0].start == MIDNIGHT

@@ -150,8 +150,8 @@ def rows_of(told: object, unit: str | None, info: MarketInfo, zone: tzinfo) -> t
 
 
 def per_interval(rows: Sequence[PriceRow], interval_s: int) -> dict[int, int]:
-    """Return the mean price of each market interval that the rows cover whole."""
-    return means(((row.start, row.end, row.price_micro_per_kwh) for row in rows), interval_s)
+    """Return the mean price of each market interval that the rows cover whole; of overlapping rows the first counts."""
+    return means(((row.start, row.end, row.price_micro_per_kwh) for row in _merged([], rows)), interval_s)
 
 
 def _told(told: object, currency: str) -> Iterator[tuple[object, object, object, str | None]]:
