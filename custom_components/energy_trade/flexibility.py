@@ -93,12 +93,11 @@ class Flexibility:
             self._follow(self._controller.apply(situation))
 
     async def _async_begin(self) -> None:
-        saved = await self._store.async_load()
-        if saved is not None:
-            try:
+        try:
+            if saved := await self._store.async_load_object():
                 self._controller, self._saved = Controller.from_dict(saved), saved
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                LOGGER.error("Which devices were in the grid's hands cannot be read (%r): look after them", error)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            LOGGER.error("Which devices were in the grid's hands cannot be read (%r): look after them", error)
         self._ready = True
         self._follow(self._controller.release_all(self._home.market_time(), self._seen()))
         self.async_apply(self._outlook)

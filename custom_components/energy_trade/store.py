@@ -12,7 +12,7 @@ from homeassistant.exceptions import HomeAssistantError, UnsupportedStorageVersi
 from homeassistant.helpers.storage import Store
 from homeassistant.util.hass_dict import HassKey
 
-from .const import DOMAIN
+from .const import DOMAIN, LOGGER
 from .household.identity import Identity
 from .protocol.client import MarketInfo
 from .protocol.keys import AccountKey, MeterKey
@@ -52,9 +52,19 @@ class DurableStore[T: Mapping[str, Any]](Store[T]):
             saved: object = await self.async_load()
         except UnsupportedStorageVersionError as error:
             raise ValueError(str(error)) from error
+        except (AttributeError, KeyError, NotImplementedError, TypeError) as error:
+            raise ValueError(f"{self.key} is not in the shape of a store ({error!r})") from error
         if saved is not None and not isinstance(saved, dict):
             raise ValueError(f"{self.key} does not hold an object")
         return saved or {}
+
+    async def async_load_or_nothing(self) -> dict[str, Any]:
+        """Return what can be had again if need be: empty, with a line in the log, when it cannot be read."""
+        try:
+            return await self.async_load_object()
+        except ValueError as error:
+            LOGGER.warning("What was kept cannot be read and is begun anew: %s", error)
+            return {}
 
     @override
     async def _async_write_data(self, data: dict[str, Any]) -> None:

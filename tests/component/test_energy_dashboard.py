@@ -262,6 +262,22 @@ async def test_a_removed_entry_leaves_no_memory_of_the_dashboard(
     assert f"{DOMAIN}.{ready.entry_id}.dashboard" not in hass_storage
 
 
+@pytest.mark.parametrize("damage", [{"version": 9}, {"data": [1]}, {"data": {"before": 3}}])
+async def test_a_damaged_memory_of_the_dashboard_is_told_and_never_keeps_the_entry(
+    ready: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any], damage: dict[str, Any]
+) -> None:
+    await use(hass, METER)
+    await async_apply(hass, ready)
+    applied, key = await sources(hass), f"{DOMAIN}.{ready.entry_id}.dashboard"
+    hass_storage[key] = hass_storage[key] | damage
+    with pytest.raises(HomeAssistantError) as refused:
+        await async_undo(hass, ready)
+    assert refused.value.translation_key == "dashboard_unreadable"
+    assert await hass.config_entries.async_remove(ready.entry_id)
+    assert await sources(hass) == applied
+    assert [kept for kept in hass_storage if ready.entry_id in kept] == []
+
+
 async def test_a_policy_is_tried_over_what_the_recorder_keeps(
     ready: EnergyTradeConfigEntry, hass: HomeAssistant
 ) -> None:

@@ -106,15 +106,21 @@ async def test_opting_out_gives_everything_back_at_once_and_keeps_it(house: Flex
     assert house.shows(CAR) == "off"
 
 
+@pytest.mark.parametrize(
+    "damage", [{"data": {"holds": [{"device": "load", "of": "another version"}]}}, {"data": [1]}, {"version": 9}]
+)
 async def test_a_file_that_cannot_be_read_does_not_end_flexibility(
-    house: FlexibleHouse, hass: HomeAssistant, hass_storage: dict[str, Any], caplog: pytest.LogCaptureFixture
+    house: FlexibleHouse,
+    hass: HomeAssistant,
+    hass_storage: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    damage: dict[str, Any],
 ) -> None:
     await house.offer(EV)
     await house.grid_is(GridState.EMERGENCY)
     entry_id = house.entry.entry_id
     await hass.config_entries.async_unload(entry_id)
-    kept = hass_storage[f"{DOMAIN}.flexibility.{entry_id}"]["data"]
-    kept["holds"] = [{"device": "load", "of": "another version"}]
+    hass_storage[f"{DOMAIN}.flexibility.{entry_id}"] |= damage
     await hass.config_entries.async_setup(entry_id)
     await house.rig.until(lambda: house.flexibility._ready)
     assert "look after them" in caplog.text

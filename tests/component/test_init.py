@@ -129,7 +129,8 @@ async def test_a_state_of_an_older_kind_does_not_stop_it(
 
 
 @pytest.mark.parametrize(
-    "damage", [{"version": 9}, {"data": [1]}, {"data": {"agent": {"meter": 3}}}, {"data": {"market": {}}}]
+    "damage",
+    [{"version": 9}, {"version": None}, {"data": [1]}, {"data": {"agent": {"meter": 3}}}, {"data": {"market": {}}}],
 )
 async def test_a_damaged_state_says_what_to_do_and_waits_for_the_backup(
     entry: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any], damage: dict[str, Any]
@@ -145,7 +146,7 @@ async def test_a_damaged_state_says_what_to_do_and_waits_for_the_backup(
     assert await hass.config_entries.async_reload(entry.entry_id)
 
 
-@pytest.mark.parametrize("damage", [{"version": 9}, {"data": [1]}, {"data": 7}])
+@pytest.mark.parametrize("damage", [{"version": 9}, {"version": None}, {"data": [1]}, {"data": 7}])
 async def test_a_damaged_key_file_says_what_to_do_and_waits_for_the_backup(
     entry: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any], damage: dict[str, Any]
 ) -> None:

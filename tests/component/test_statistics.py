@@ -290,6 +290,28 @@ async def test_a_file_that_cannot_be_read_is_made_anew(
     assert (await read(entry, hass))["bought"] == [(HOUR, 100, 100)]
 
 
+@pytest.mark.parametrize(
+    "damage", [{"version": 9}, {"version": None}, {"data": [1]}, {"data": 7}, {"data": {"told": 3}}]
+)
+async def test_what_can_be_had_again_never_keeps_it_from_starting(
+    rig: Rig,
+    entry: EnergyTradeConfigEntry,
+    hass: HomeAssistant,
+    hass_storage: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    damage: dict[str, Any],
+) -> None:
+    own = f"{DOMAIN}.{entry.entry_id}"
+    keys = [f"{own}.receipts", f"{own}.statistics"]
+    await hass.config_entries.async_unload(entry.entry_id)
+    for key in keys:
+        hass_storage[key] = {"version": 1, "minor_version": 1, "key": key, "data": {}} | damage
+    assert await hass.config_entries.async_setup(entry.entry_id)
+    await rig.live(entry)
+    assert caplog.text.count(" cannot be read") == len(keys)
+    await rig.until(lambda: all(hass_storage[key]["version"] == 1 for key in keys))
+
+
 async def test_old_hours_are_let_go_and_their_sums_stay(
     rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
 ) -> None:

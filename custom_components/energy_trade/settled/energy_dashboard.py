@@ -14,10 +14,11 @@ from homeassistant.components.energy.data import ENERGY_SOURCE_SCHEMA, EnergyMan
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import HomeAssistant
 from homeassistant.exceptions import HomeAssistantError
-from homeassistant.helpers.storage import Store
 
-from ..const import CONF_EXPORT_METER, CONF_IMPORT_METER, DOMAIN
+from ..const import CONF_EXPORT_METER, CONF_IMPORT_METER, DOMAIN, LOGGER
 from ..meter import entity_of
+from ..protocol.wire import read_list
+from ..store import DurableStore
 from .statistics import statistic_ids
 
 type Source = dict[str, Any]
@@ -77,7 +78,7 @@ async def async_apply(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
 async def async_undo(hass: HomeAssistant, entry: ConfigEntry[Any]) -> None:
     """Bring back what was there before; refused when the sources were changed since."""
     store = _store(hass, entry.entry_id)
-    kept = await store.async_load()
+    kept = await _kept(store)
     if kept is None:
         raise HomeAssistantError(translation_domain=DOMAIN, translation_key="dashboard_not_applied")
     if await _sources(hass) != kept["after"]:
@@ -92,10 +93,27 @@ async def async_forget(hass: HomeAssistant, entry_id: str) -> None:
     Without the entry its statistics stand still: a dashboard that shows them would show nothing of the home any more.
     """
     store = _store(hass, entry_id)
-    kept = await store.async_load()
+    try:
+        kept = await _kept(store)
+    except HomeAssistantError as error:
+        LOGGER.error("The Energy dashboard stays as it is: %s", error)
+        kept = None
     if kept is not None and "energy" in hass.config.components and await _sources(hass) == kept["after"]:
         await _update(hass, kept["before"])
     await store.async_remove()
+
+
+async def _kept(store: DurableStore[dict[str, Any]]) -> dict[str, list[Source]] | None:
+    """Return the sources of before and after, ``None`` when nothing was applied; raise a sentence if unreadable."""
+    try:
+        kept = await store.async_load_object()
+        return {name: read_list(kept, name) for name in ("before", "after")} if kept else None
+    except ValueError as error:
+        raise HomeAssistantError(
+            translation_domain=DOMAIN,
+            translation_key="dashboard_unreadable",
+            translation_placeholders={"key": store.key, "reason": str(error)},
+        ) from error
 
 
 async def _change(hass: HomeAssistant, entry: ConfigEntry[Any]) -> tuple[list[Source], list[Source]]:
@@ -192,5 +210,5 @@ async def _sources(hass: HomeAssistant) -> list[Source]:
     return [] if data is None else [dict(source) for source in data["energy_sources"]]
 
 
-def _store(hass: HomeAssistant, entry_id: str) -> Store[dict[str, Any]]:
-    return Store(hass, 1, f"{DOMAIN}.{entry_id}.dashboard", private=True, atomic_writes=True)
+def _store(hass: HomeAssistant, entry_id: str) -> DurableStore[dict[str, Any]]:
+    return DurableStore(hass, f"{DOMAIN}.{entry_id}.dashboard")

@@ -24,7 +24,6 @@ from homeassistant.config_entries import ConfigEntry
 from homeassistant.const import UnitOfEnergy
 from homeassistant.core import HomeAssistant, callback
 from homeassistant.helpers.event import async_track_utc_time_change
-from homeassistant.helpers.storage import Store
 from homeassistant.util import dt as dt_util
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,6 +34,7 @@ from ..meter import entity_of
 from ..protocol.client import CoordinatorError
 from ..protocol.units import MICRO, WH_PER_KWH, interval_start
 from ..protocol.wire import read_int, read_mapping
+from ..store import DurableStore
 
 KEPT_S: Final = 60 * 86_400
 """A correction of an older hour comes too late for the statistics."""
@@ -80,7 +80,7 @@ class StatisticsPublisher:
         """Publish what is new, then each hour and after each settlement."""
         if "recorder" not in self._hass.config.components:
             return
-        self._restore(await self._store.async_load() or {})
+        self._restore(await self._store.async_load_or_nothing())
         self._note_tariff()
         verifier = self._entry.runtime_data.verifier
         self._dirty |= {hour_of(start) for start in verifier.rows}
@@ -375,8 +375,8 @@ async def async_forget(hass: HomeAssistant, entry_id: str) -> None:
     await _store(hass, entry_id).async_remove()
 
 
-def _store(hass: HomeAssistant, entry_id: str) -> Store[dict[str, Any]]:
-    return Store(hass, 1, f"{DOMAIN}.{entry_id}.statistics", private=True, atomic_writes=True)
+def _store(hass: HomeAssistant, entry_id: str) -> DurableStore[dict[str, Any]]:
+    return DurableStore(hass, f"{DOMAIN}.{entry_id}.statistics")
 
 
 def _scale(name: str) -> int:

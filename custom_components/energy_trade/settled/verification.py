@@ -14,7 +14,6 @@ from typing import Any, Final
 from homeassistant.config_entries import ConfigEntry
 from homeassistant.core import CALLBACK_TYPE, HomeAssistant, callback
 from homeassistant.helpers.aiohttp_client import async_get_clientsession
-from homeassistant.helpers.storage import Store
 
 from .. import issues
 from ..const import CONF_RPC_URL, DOMAIN, LOGGER
@@ -33,6 +32,7 @@ from ..household.verification import (
 from ..protocol.client import CoordinatorClient, CoordinatorRefused, CoordinatorUnavailable
 from ..protocol.units import interval_start
 from ..protocol.wire import read_int
+from ..store import DurableStore
 from .chain_reader import ChainReader, ChainUnavailable, NodeRefused, NotOnChain, WrongChain
 
 PAGE: Final = 500
@@ -89,7 +89,7 @@ class ReceiptVerifier:
 
     async def async_start(self) -> None:
         """Go on where an earlier run stopped, then listen for settlements."""
-        self._restore(await self._store.async_load() or {})
+        self._restore(await self._store.async_load_or_nothing())
         self._note_home()
         self._entry.async_on_unload(self._home.async_listen(self._note_home))
         self._entry.async_on_unload(self._entry.runtime_data.coordinator.async_listen_settled(self._settled))
@@ -406,8 +406,8 @@ async def async_forget(hass: HomeAssistant, entry_id: str) -> None:
     await _store(hass, entry_id).async_remove()
 
 
-def _store(hass: HomeAssistant, entry_id: str) -> Store[dict[str, Any]]:
-    return Store(hass, 1, f"{DOMAIN}.{entry_id}.receipts", private=True, atomic_writes=True)
+def _store(hass: HomeAssistant, entry_id: str) -> DurableStore[dict[str, Any]]:
+    return DurableStore(hass, f"{DOMAIN}.{entry_id}.receipts")
 
 
 def _row_of(envelope: Mapping[str, Any] | None) -> SettledRow | None:
