@@ -15,7 +15,6 @@ from homeassistant.exceptions import ConfigEntryAuthFailed
 from homeassistant.helpers.debounce import Debouncer
 from homeassistant.helpers.update_coordinator import DataUpdateCoordinator, UpdateFailed
 from homeassistant.loader import async_get_loaded_integration
-from homeassistant.util import dt as dt_util
 
 from . import issues
 from .const import DOMAIN, LOGGER, POLL_ALONE, POLL_CONNECTED
@@ -200,7 +199,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
         """Take new rules over, but never another market's or an unknown operator's."""
         if (reason := self._mistrust(info)) is not None:
             raise ValueError(reason)
-        self.home.clock_offset_s = int(dt_util.utcnow().timestamp()) - info.time
+        self.home.async_hear_time(info.time)
         self.home.agent.info = info
         self.home.async_see_grid(with_signals(self.home.grid, info.signals, info.time))
 
@@ -273,7 +272,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
                 self._sequence = sequence
             match message.get("type"):
                 case "heartbeat":
-                    self.home.clock_offset_s = int(dt_util.utcnow().timestamp()) - read_int(message, "at")
+                    self.home.async_hear_time(read_int(message, "at"))
                 case "snapshot" | "state":
                     self._take_rows(message)
                 case "event":

@@ -60,6 +60,7 @@ class Home:
         self.agent = agent
         self.meters = meters
         self.clock_offset_s = 0
+        self._planned_at = 0
         self.last_boundary = 0
         self.refusal: GuardRefusal | None = None
         self.refusals_in_a_row = 0
@@ -116,6 +117,15 @@ class Home:
     def market_time(self) -> int:
         """Return the coordinator's time (UTC seconds), as far as this home knows it."""
         return int(dt_util.utcnow().timestamp()) - self.clock_offset_s
+
+    @callback
+    def async_hear_time(self, at: int) -> None:
+        """Take over what the coordinator's clock shows (UTC seconds)."""
+        now = int(dt_util.utcnow().timestamp())
+        self.clock_offset_s = now - at
+        if self._timer is not None and self._planned_at > now + self.agent.info.interval_s:
+            self._stop()  # the clock was set back: the timer would wait until it shows that time again
+            self._schedule()
 
     @callback
     def async_start(self, source: OutlookProvider) -> None:
@@ -265,7 +275,7 @@ class Home:
     @callback
     def _schedule(self) -> None:
         interval_s = self.agent.info.interval_s
-        at = interval_start(int(dt_util.utcnow().timestamp()), interval_s) + interval_s
+        self._planned_at = at = interval_start(int(dt_util.utcnow().timestamp()), interval_s) + interval_s
         self._timer = async_track_point_in_utc_time(self._hass, self._boundary, dt_util.utc_from_timestamp(at))
 
     @callback

@@ -7,6 +7,7 @@ booked at once, a unit that changes, a meter of whole kWh, a clock that is wrong
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 from homeassistant.core import HomeAssistant
@@ -95,6 +96,19 @@ async def test_a_clock_that_is_wrong_signs_nothing(rig: Rig, entry: EnergyTradeC
     await entry.runtime_data.coordinator.async_refresh()
     await rig.boundary("35600.170", "812.340")
     assert await consumed_wh(rig, entry) == [35_600_150, 35_600_170]
+
+
+async def test_a_clock_that_is_set_back_keeps_no_boundary_waiting(rig: Rig, entry: EnergyTradeConfigEntry) -> None:
+    at, home = int(time.time()), entry.runtime_data.home
+    rig.move_to(at + 86_400)
+    await rig.until(lambda: home.last_boundary > 0)  # noticed late, and the next one is planned a day ahead
+    rig.move_to(at + 10)
+    await entry.runtime_data.coordinator.async_refresh()
+    set_meters(rig.hass, BEFORE, "812.340")
+    home.last_boundary = 0
+    await rig.boundary(BEFORE, "812.340")
+    assert home.last_boundary < at + 86_400
+    assert await consumed_wh(rig, entry) == [35_600_150]
 
 
 async def test_the_night_of_the_clock_change_has_no_gap_and_no_overlap(
