@@ -38,6 +38,8 @@ ORDERS_ASKED = 100
 NONSENSE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)
 """What reading an answer or message can raise that makes no sense: no such field, no such moment, no such number."""
 RECONNECT_S_MIN, RECONNECT_S_MAX = 1.0, 60.0
+SEQUENCE_MAX = 2**62
+"""A coordinator refuses to resume its stream after a greater number, and would so for ever."""
 _OWN_ORDERS = frozenset({"traded", "order_closed"})
 _SETTLED = frozenset({"interval_settled", "interval_resettled", "settlement_confirmed", "interval_corrected"})
 _NOT_A_MEMBER = frozenset({"not_a_member", "unauthorized"})
@@ -268,7 +270,7 @@ class EnergyTradeCoordinator(DataUpdateCoordinator[HomeData]):
             if self.home.held:
                 return
             self._set_streaming(True)
-            if isinstance(sequence := message.get("sequence"), int):
+            if type(sequence := message.get("sequence")) is int and 0 <= sequence <= SEQUENCE_MAX:
                 self._sequence = sequence
             match message.get("type"):
                 case "heartbeat":

@@ -46,6 +46,14 @@ async def test_a_broken_stream_is_resumed_and_polled_meanwhile(rig: Rig, entry: 
     assert coordinator._sequence >= sequence
 
 
+@pytest.mark.parametrize("sequence", [True, -1, 2**63])
+async def test_a_number_that_no_log_has_is_not_resumed_from(entry: EnergyTradeConfigEntry, sequence: int) -> None:
+    coordinator = entry.runtime_data.coordinator
+    known = coordinator._sequence
+    coordinator._heard({"type": "state", "sequence": sequence})
+    assert (coordinator._sequence, type(coordinator._sequence)) == (known, int)
+
+
 @pytest.mark.parametrize(
     "message",
     [
