@@ -135,6 +135,10 @@ def test_wire_names_the_field() -> None:
     for bad in (True, 1.0, "1", None):
         with pytest.raises(ValueError, match="n: expected an integer"):
             read_int({"n": bad}, "n")
+    assert [read_int({"n": good}, "n") for good in (-(2**63), 2**64 - 1)] == [-(2**63), 2**64 - 1]
+    for too_great in (-(2**63) - 1, 2**64, 10**4000):  # no JSON store of a home could keep it
+        with pytest.raises(ValueError, match="n: expected an integer of 64 bits"):
+            read_int({"n": too_great}, "n")
     for bad_hex in ("0x12", "12" * 2, "0x" + "g" * 4, "0x" + "1 " * 2, 7):
         with pytest.raises(ValueError, match="h: expected 0x and 4 hex digits"):
             read_bytes({"h": bad_hex}, "h", 2)

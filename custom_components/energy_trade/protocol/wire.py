@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 _HEX = re.compile("0x[0-9a-fA-F]*")
 
 
 def read_int(wire: Mapping[str, Any], name: str) -> int:
-    """Return an integer field."""
+    """Return an integer field; greater ones than 64 bits hold are none: no store could keep them."""
     value = wire.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise _refusal(name, "an integer", value)
+    if not INTEGER_MIN <= value <= INTEGER_MAX:
+        raise ValueError(f"{name}: expected an integer of 64 bits")
     return value
 
 
