@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from homeassistant.components.diagnostics import REDACTED, async_redact_data
+from homeassistant.config_entries import ConfigEntryState
 from homeassistant.const import CONF_URL
 from homeassistant.core import HomeAssistant
 
@@ -27,6 +28,7 @@ from .const import (
     CONF_HOLIDAYS,
     CONF_IMPORT_METER,
     CONF_LIMIT_ENTITY,
+    CONF_MARKET,
     CONF_RPC_URL,
     CONF_SOC_ENTITY,
     CONF_SUPPLIER_PRICE,
@@ -79,9 +81,11 @@ _WORD_CHARACTERS_MIN = 3
 
 
 async def async_get_config_entry_diagnostics(_hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> dict[str, Any]:
-    """Return what helps to find a fault."""
-    data = entry.runtime_data
-    dump = {"entry": _entry(entry), **_market(data), **_home(data), **_parts(data)}
+    """Return what helps to find a fault; of an entry that does not start, what it is made of and why."""
+    dump = {"entry": _entry(entry), "state": entry.state.value, "reason": entry.reason}
+    if entry.state is ConfigEntryState.LOADED:
+        data = entry.runtime_data
+        dump |= {**_market(data), **_home(data), **_parts(data)}
     words = sorted(_words(entry), key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
     scrubbed: dict[str, Any] = _scrubbed(async_redact_data(dump, _HIDDEN), pattern)
@@ -191,11 +195,12 @@ def _without_keys_of_messages(state: dict[str, Any]) -> dict[str, Any]:
 
 def _words(entry: EnergyTradeConfigEntry) -> Iterator[str]:
     """Yield what the owner chose or what is only this home's: names, addresses, entities."""
-    info = entry.runtime_data.coordinator.info
-    names = [entry.title, info.name, info.market, *(subentry.title for subentry in entry.subentries.values())]
+    names = [entry.title, entry.data[CONF_MARKET], *(subentry.title for subentry in entry.subentries.values())]
     for url in (entry.data[CONF_URL], entry.options.get(CONF_RPC_URL)):
         if url:
             names += [str(url).rstrip("/"), urlsplit(str(url)).netloc, urlsplit(str(url)).hostname or ""]
+    if entry.state is ConfigEntryState.LOADED:
+        names.append(entry.runtime_data.coordinator.info.name)
     settings = [entry.data, entry.options, *entry.options.get("policies", {}).values()]
     settings += [subentry.data for subentry in entry.subentries.values()]
     names += [str(found[key]) for found in settings for key in _REFERENCES if found.get(key)]

@@ -168,6 +168,17 @@ async def test_a_home_that_never_reached_its_coordinator_can_be_dumped(
     assert (dump["connection"], dump["orders"], dump["prices"]) == ("offline", [], {})
 
 
+async def test_a_home_that_does_not_start_can_be_dumped(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant, hass_storage: dict[str, Any]
+) -> None:
+    await hass.config_entries.async_unload(entry.entry_id)
+    hass_storage[f"{DOMAIN}.{entry.entry_id}"]["data"]["market"] = {"name": entry.title}
+    await hass.config_entries.async_setup(entry.entry_id)
+    dump = await async_get_config_entry_diagnostics(hass, entry)
+    assert (dump["state"], "price_band: expected" in dump["reason"]) == ("setup_error", True)
+    assert not {str(entry.unique_id), rig.community.url, entry.title} & set(json.dumps(dump).split('"'))
+
+
 async def test_an_order_that_was_refused_is_told(rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant) -> None:
     info = agent_of(entry).info
     agent_of(entry).info = replace(info, market="elm-street-2")
