@@ -410,3 +410,12 @@ async def test_the_statistics_outlive_the_entry(rig: Rig, entry: EnergyTradeConf
     assert found
     assert before["bought"]
     assert time.time() > HOUR
+
+
+async def test_no_hour_is_filled_that_this_system_has_not_seen(
+    rig: Rig, entry: EnergyTradeConfigEntry, hass: HomeAssistant
+) -> None:
+    await publish(entry, hass)
+    entry.runtime_data.home.clock_offset_s = -100 * 24 * HOUR_S
+    await publish(entry, hass)
+    assert max(publisher_of(entry)._hours) <= hour_of(int(time.time()))

@@ -101,7 +101,7 @@ class StatisticsPublisher:
         async with self._lock:
             if not self._begun:
                 await self._begin()
-            over = hour_of(self._home.market_time())
+            over = self._present_hour()
             await self._fill_metered(over)
             try:
                 await self._fill_traded(over)
@@ -123,7 +123,7 @@ class StatisticsPublisher:
 
             get_instance(self._hass).async_clear_statistics(list(self.ids.values()), on_done=done)
             await cleared.wait()
-            self._hours, self._carried = {hour_of(self._home.market_time()): Hour()}, Carried.nothing()
+            self._hours, self._carried = {self._present_hour(): Hour()}, Carried.nothing()
             self._dirty.clear()
             self.published = frozenset()
             await self._save()
@@ -151,11 +151,15 @@ class StatisticsPublisher:
         first = min(start for rows in published.values() for start in rows)
         self._carried = Carried(sums)
         self._hours = {first: Hour()}
-        self._dirty |= set(range(first, hour_of(self._home.market_time()), HOUR_S))
+        self._dirty |= set(range(first, self._present_hour(), HOUR_S))
+
+    def _present_hour(self) -> int:
+        """Return the start of the hour that runs, never one ahead of this system's clock, whatever is told."""
+        return hour_of(min(self._home.market_time(), int(dt_util.utcnow().timestamp())))
 
     async def _begin_with_meter(self) -> None:
         """Begin where the meter's statistics begin, so that the supplier's part has a past too."""
-        now = hour_of(self._home.market_time())
+        now = self._present_hour()
         metered = await self._metered(now - BACKFILL_S, now)
         self._hours = {min((now, *self._dirty, *(start for rows in metered for start in rows))): Hour()}
 
@@ -317,7 +321,7 @@ class StatisticsPublisher:
     @callback
     def _row_changed(self, delivery_start: int) -> None:
         self._dirty.add(hour := hour_of(delivery_start))
-        if hour < hour_of(self._home.market_time()):
+        if hour < self._present_hour():
             self._publish_soon()
 
     @callback
