@@ -38,6 +38,7 @@ from .home import Home, StateSaver
 from .household.agent import HouseholdAgent
 from .household.identity import Identity
 from .household.terms import HomeLimits
+from .leaving import async_take_orders_back
 from .meter import MeterEntities
 from .migration import MINOR_VERSION, VERSION, migrated
 from .operator import async_pin, pin_of, with_pinned
@@ -148,12 +149,16 @@ def _reload_with_devices(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> 
 
 async def async_unload_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> bool:
     """Stop the home; what was signed and not delivered is on disk."""
-    return await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    unloaded = await hass.config_entries.async_unload_platforms(entry, PLATFORMS)
+    if unloaded and entry.disabled_by is not None:
+        await async_take_orders_back(hass, entry)
+    return unloaded
 
 
 async def async_remove_entry(hass: HomeAssistant, entry: EnergyTradeConfigEntry) -> None:
     """Forget the entry's state. The keys stay: they own the account's money and energy; so do the statistics."""
     issues.async_withdraw_all(hass, entry)
+    await async_take_orders_back(hass, entry)
     await StateStore(hass, entry.entry_id).async_remove()
     for room in (statistics, verification, energy_dashboard, flexibility):
         await room.async_forget(hass, entry.entry_id)
