@@ -19,7 +19,7 @@ from ..protocol.messages import ZERO_HASH, Cancel, Order, Reading, Side, TimeInF
 from ..protocol.order_terms import Preferences
 from ..protocol.wire import read_int, read_list, read_mapping
 from . import guard, planner
-from .forecast import PERSISTENCE_INTERVALS, Forecast, persistence
+from .forecast import Forecast
 from .guard import GuardRefusal, Register, Sample
 from .identity import Identity
 from .metered import MeterState
@@ -27,7 +27,7 @@ from .orders import ORDER_KEY, Orders, OrderStatus, Standing
 from .outbox import ORDERS_MAX, READINGS_MAX, Outbox, Outgoing
 from .outlook import Outlook
 from .planner import Planned, Step
-from .policy import Bounds, Policy, Situation
+from .policy import Bounds, Decision, Policy, Situation
 from .reason import Reason, Refusal
 from .terms import HomeLimits, check_order, gate_closes_at
 
@@ -119,15 +119,22 @@ class HouseholdAgent:
         if not self.trading:
             self._plan = {}
             return self._clear(at)
-        outlook = outlook or Outlook()
-        outlook = replace(outlook, away=outlook.away or self.away, held=outlook.held | self.held)
+        outlook = self._with_switches(outlook or Outlook())
         signed = self._clear(at) if self.shadow else []
-        like_last = persistence(self.meter.last, at, self.info.interval_s)
-        for place, start in enumerate(planner.open_intervals(self.info, at, self.ahead)):
-            known = None if outlook.away else outlook.forecasts.get(start)  # habits say little of an empty house
-            forecast = known or (like_last if place < PERSISTENCE_INTERVALS else None)
+        starts = planner.open_intervals(self.info, at, self.ahead)
+        for start, forecast in planner.expected(self.info, at, starts, outlook, self.meter.last):
             signed += self._plan_interval(at, start, forecast, outlook)
         return signed
+
+    def outline(self, at: int, outlook: Outlook) -> dict[int, Planned]:
+        """Return what ``plan`` would decide at ``at`` beyond the plan, as far as forecasts reach; nothing is kept."""
+        outlook = self._with_switches(outlook)
+        starts = planner.intervals_beyond(self.info, at, self.ahead, outlook) if self.trading else ()
+        return {
+            start: Planned(start, self._decide(at, start, forecast, outlook)[1], at, shadow=self.shadow)
+            for start, forecast in planner.expected(self.info, at, starts, outlook, self.meter.last)
+            if forecast is not None
+        }
 
     def plan_for(self) -> dict[int, Planned]:
         """Return what was decided last about each interval that is not past, by delivery start."""
@@ -339,16 +346,22 @@ class HouseholdAgent:
             if order.cancelled_at + planner.CANCEL_AGAIN_S <= at < gate_closes_at(self.info, order.delivery_start)
         ]
 
-    def _plan_interval(self, at: int, start: int, forecast: Forecast | None, outlook: Outlook) -> list[Outgoing]:
-        """Decide about one interval and sign what that asks for."""
+    def _with_switches(self, outlook: Outlook) -> Outlook:
+        return replace(outlook, away=outlook.away or self.away, held=outlook.held | self.held)
+
+    def _decide(self, at: int, start: int, forecast: Forecast | None, outlook: Outlook) -> tuple[Situation, Decision]:
         orders = self.orders.of(start)
         committed_wh = planner.committed_wh(orders, forecast)
         situation = Situation(at, start, forecast, self.info, self.limits, outlook, committed_wh)
-        decision = planner.decide_interval(self.policy, self.bounds, situation, orders)
+        return situation, planner.decide_interval(self.policy, self.bounds, situation, orders)
+
+    def _plan_interval(self, at: int, start: int, forecast: Forecast | None, outlook: Outlook) -> list[Outgoing]:
+        """Decide about one interval and sign what that asks for."""
+        situation, decision = self._decide(at, start, forecast, outlook)
         if self.shadow:
             self._note(Planned(start, decision, at, shadow=True))
             return []
-        step, about = planner.next_step(decision, situation, orders)
+        step, about = planner.next_step(decision, situation, self.orders.of(start))
         if step is Step.CANCEL and about is not None:
             self._note(Planned(start, decision, at))
             return [self._cancel(at, about.digest)]

@@ -6,14 +6,15 @@ signed only after the coordinator has told that the old one is closed and how mu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..protocol.client import MarketInfo
 from ..protocol.messages import Side
-from .forecast import Forecast
+from .forecast import PERSISTENCE_INTERVALS, Forecast, MeteredInterval, persistence
 from .orders import Standing
+from .outlook import Outlook
 from .policy import HELD, Bounds, Decision, OrderTerms, Policy, Situation, decide
 from .reason import Reason
 from .terms import SECONDS_PER_HOUR, is_open, next_open
@@ -61,6 +62,27 @@ def open_intervals(info: MarketInfo, at: int, ahead: int) -> list[int]:
     first = next_open(info, at)
     starts = range(first, first + ahead * info.interval_s, info.interval_s)
     return [start for start in starts if is_open(info, start, at)]
+
+
+def intervals_beyond(info: MarketInfo, at: int, ahead: int, outlook: Outlook) -> list[int]:
+    """Return the starts of the intervals after the next ``ahead`` ones, up to the last that has a forecast."""
+    last = max(outlook.forecasts, default=0)
+    planned = open_intervals(info, at, ahead)
+    return [start for start in range(next_open(info, at), last + 1, info.interval_s) if start not in planned]
+
+
+def expected(
+    info: MarketInfo, at: int, starts: Iterable[int], outlook: Outlook, last: MeteredInterval | None
+) -> Iterator[tuple[int, Forecast | None]]:
+    """Yield each interval with what is expected of it at ``at``.
+
+    The nearest are expected to be as the ``last`` metered one where the outlook has no forecast.
+    """
+    like_last = persistence(last, at, info.interval_s)
+    far = next_open(info, at) + PERSISTENCE_INTERVALS * info.interval_s
+    for start in starts:
+        known = None if outlook.away else outlook.forecasts.get(start)  # habits say little of an empty house
+        yield start, known or (like_last if start < far else None)
 
 
 def committed_wh(orders: Iterable[Standing], forecast: Forecast | None) -> int:
