@@ -74,6 +74,8 @@ class Home:
         self.grid = GridView()
         self._asked: dict[str, GridEvent] = {}
         self.outlook = Outlook()
+        self._planned_with: tuple[int, Outlook] | None = None
+        self._outline: Mapping[int, Planned] | None = None
         self.carrier = Carrier(
             hass,
             entry,
@@ -107,6 +109,13 @@ class Home:
     def plan(self) -> Mapping[int, Planned]:
         """What was decided last about each interval that is not past, by delivery start."""
         return self.agent.plan_for()
+
+    @property
+    def outline(self) -> Mapping[int, Planned]:
+        """What the policy would do beyond the plan, by what was known when that was made; worked out when asked for."""
+        if self._outline is None:
+            self._outline = {} if self._planned_with is None else self.agent.outline(*self._planned_with)
+        return self._outline
 
     @property
     def grid_events(self) -> tuple[GridEvent, ...]:
@@ -196,6 +205,7 @@ class Home:
         if self._is_blind(at):  # what no reading shows counts as not delivered, whatever habits promise
             outlook = replace(outlook, forecasts={})
         self.agent.plan(at, outlook)
+        self._planned_with, self._outline = (at, outlook), None
         self._tell_blocked()
         self.async_changed()
         self.carrier.async_deliver()

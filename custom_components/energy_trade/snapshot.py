@@ -19,6 +19,7 @@ from .home import Home
 from .household.forecast import Forecast, MeteredInterval, persistence
 from .household.outlook import GridEvent
 from .household.planner import Planned
+from .household.terms import gate_closes_at
 from .protocol.client import MarketInfo
 from .protocol.units import interval_start
 
@@ -98,12 +99,17 @@ class ForecastRow(TypedDict):
 
 
 class PlanRow(TypedDict):
-    """What was decided about an interval and why; without an order ``side`` and the like are ``None``."""
+    """What was decided about an interval and why; without an order ``side`` and the like are ``None``.
+
+    ``provisional``: the interval lies beyond the plan. It is what the policy would do by what is known now; nothing
+    is ordered yet.
+    """
 
     side: Literal["buy", "sell"] | None
     energy_wh: int | None
     limit_micro_per_kwh: int | None
     shadow: bool
+    provisional: bool
     rule: str
     text: str
     alternative: str
@@ -249,12 +255,12 @@ def _meter(last: MeteredInterval, data: HomeData | None) -> MeterRow:
 
 def _intervals(home: Home, data: HomeData | None) -> Iterable[IntervalRow]:
     """Yield the rows from some intervals ago to a day ahead, as far as anything is known of them."""
-    info, plan = home.agent.info, home.agent.plan_for()
+    info, plans = home.agent.info, _plans(home)
     now = interval_start(home.market_time(), info.interval_s)
     ahead = min(AHEAD_S // info.interval_s, AHEAD_INTERVALS_MAX)
     for number in range(-PAST_INTERVALS, ahead):
         start = now + number * info.interval_s
-        row = _interval(home, data, plan, start)
+        row = _interval(home, data, plans.get(start), start)
         if _is_known(row):
             yield row
 
@@ -265,11 +271,19 @@ def _is_known(row: IntervalRow) -> bool:
     return row["held"] or bool(row["position_wh"]) or any(value is not None for value in (*own, *market))
 
 
-def _interval(home: Home, data: HomeData | None, plan: Mapping[int, Planned], start: int) -> IntervalRow:
-    outlook, planned, agent = home.outlook, plan.get(start), home.agent
+def _plans(home: Home) -> Mapping[int, PlanRow]:
+    """Return the plan, and what would be done beyond it where orders can still be placed."""
+    info, now = home.agent.info, home.market_time()
+    outline = {start: planned for start, planned in home.outline.items() if now < gate_closes_at(info, start)}
+    rows = {start: _plan(planned, provisional=True) for start, planned in outline.items()}
+    return rows | {start: _plan(planned, provisional=False) for start, planned in home.plan.items()}
+
+
+def _interval(home: Home, data: HomeData | None, plan: PlanRow | None, start: int) -> IntervalRow:
+    outlook, agent = home.outlook, home.agent
     volume = None if data is None else data.volumes.get(start)
     forecast = outlook.forecasts.get(start)
-    if forecast is None and planned is not None:  # then the plan rests on the last metered interval
+    if forecast is None and plan is not None:  # then the plan rests on the last metered interval
         forecast = persistence(agent.meter.last, home.market_time(), agent.info.interval_s)
     return IntervalRow(
         start=start,
@@ -281,7 +295,7 @@ def _interval(home: Home, data: HomeData | None, plan: Mapping[int, Planned], st
         position_wh=None if data is None else data.position_wh(start),
         held=start in agent.held,
         forecast=None if forecast is None else _forecast(forecast),
-        plan=None if planned is None else _plan(planned),
+        plan=plan,
     )
 
 
@@ -289,13 +303,14 @@ def _forecast(forecast: Forecast) -> ForecastRow:
     return ForecastRow(net_wh=forecast.net_wh, low_wh=forecast.low_wh, high_wh=forecast.high_wh)
 
 
-def _plan(planned: Planned) -> PlanRow:
+def _plan(planned: Planned, *, provisional: bool) -> PlanRow:
     order, reason = planned.decision.order, planned.decision.reason
     return PlanRow(
         side=None if order is None else order.side.value,
         energy_wh=None if order is None else order.energy_wh,
         limit_micro_per_kwh=None if order is None else order.limit_price_micro_per_kwh,
         shadow=planned.shadow,
+        provisional=provisional,
         rule=reason.rule,
         text=reason.text,
         alternative=reason.alternative,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from homeassistant.config_entries import ConfigEntryState
@@ -153,6 +154,36 @@ async def test_a_forecast_a_price_and_a_held_interval_are_shown_and_the_unknown_
     assert before in rows
     assert beyond not in rows
     assert far - INTERVAL_S not in rows
+
+
+async def test_beyond_the_plan_the_day_is_outlined_while_orders_can_be_placed(hass: HomeAssistant, rig: Rig) -> None:
+    entry = await rig.join()
+    home, agent = entry.runtime_data.home, agent_of(entry)
+    now = home.market_time() - home.market_time() % INTERVAL_S
+    starts = [now + number * INTERVAL_S for number in range(AHEAD_INTERVALS_MAX + 9)]
+    sunny = {start: Forecast(-200, "sun", -250, -150) for start in starts}
+    source = entry.runtime_data.outlook
+    await rig.boundary("35600.120", "812.340")
+    with patch.object(source, "current", lambda at: Outlook(forecasts=sunny)):
+        home.async_replan()
+    before = agent.to_dict()
+    plans = {row["start"]: row["plan"] for row in now_of(hass, entry)["intervals"] if row["plan"] is not None}
+    assert agent.to_dict() == before
+    expected = [start for start, plan in plans.items() if plan["provisional"]]
+    assert plans.keys() - set(expected) == home.plan.keys(), "what is planned is not provisional"
+    assert min(expected) > max(home.plan)
+    assert max(plans) < now + (AHEAD_INTERVALS_MAX + 2) * INTERVAL_S
+    assert len(expected) > AHEAD_INTERVALS_MAX - 10
+    far = plans[expected[-1]]
+    assert far is not None
+    assert (far["side"], far["energy_wh"], far["limit_micro_per_kwh"], far["shadow"]) == ("sell", 150, 160_000, False)
+    assert far["rule"] in ALL_RULES
+    rig.move_to(expected[0] + home.clock_offset_s)
+    later = {row["start"]: row["plan"] for row in now_of(hass, entry)["intervals"]}
+    assert later[expected[0]] is None, "its gate has closed without a plan"
+    assert later[expected[9]] == plans[expected[9]]
+    await home.async_set_trading(False)
+    assert all(row["plan"] is None for row in now_of(hass, entry)["intervals"])
 
 
 async def test_what_the_grid_asks_for_is_told_once_and_in_order(hass: HomeAssistant, rig: Rig) -> None:
