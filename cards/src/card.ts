@@ -3,7 +3,7 @@ import { LitElement, html, nothing, type PropertyDeclarations, type PropertyValu
 import { Format } from "./format.ts";
 import { feedOf, type Seen } from "./store.ts";
 import { styles } from "./styles.ts";
-import type { CardConfig, Grid, Hass, Snapshot } from "./types.ts";
+import type { CardConfig, Grid, Hass, Plan, Snapshot } from "./types.ts";
 import { trouble, type Trouble } from "./view.ts";
 import { say, type Word } from "./words.ts";
 
@@ -133,6 +133,12 @@ export abstract class TradeCard extends LitElement {
   /** A rule or policy in the user's language, else the word itself. */
   protected named(kind: "sensor.last_decision" | "select.policy", word: string): string {
     return this.hass?.localize(`${LANGUAGE_PREFIX}.${kind}.state.${word}`) || word.replaceAll("_", " ");
+  }
+
+  /** Why a plan is no order: it is thought through in shadow mode only, or it is for later. */
+  protected remarks(plan: Plan | null): string {
+    const said = [plan?.shadow && this.say("plan_shadow"), plan?.provisional && this.say("expected")].filter(Boolean);
+    return said.length ? ` (${said.join(", ")})` : "";
   }
 
   protected showMore(entity: string): void {

@@ -4,7 +4,7 @@ import { TradeCard } from "./card.ts";
 import type { Format } from "./format.ts";
 import { styles } from "./styles.ts";
 import type { Snapshot } from "./types.ts";
-import { actionOf, energyOf, slots, type Action, type Slot } from "./view.ts";
+import { actionOf, energyOf, isProvisional, planOf, slots, type Action, type Slot } from "./view.ts";
 import type { Word } from "./words.ts";
 
 const FEW = 16;
@@ -49,6 +49,22 @@ export class PlanCard extends TradeCard {
       }
       [data-action="held"] {
         --side: var(--trade-warn);
+      }
+      .cells [data-provisional],
+      .swatch {
+        border: 1px dashed var(--side, var(--primary-text-color));
+      }
+      .cells [data-provisional] {
+        padding-inline-start: calc(var(--gap-2) + 3px);
+      }
+      .cells [data-provisional] b {
+        font-weight: var(--ha-font-weight-normal, 400);
+      }
+      .swatch {
+        display: inline-block;
+        width: 16px;
+        height: 10px;
+        border-radius: 3px;
       }
       figure {
         margin: 0;
@@ -109,6 +125,9 @@ export class PlanCard extends TradeCard {
     this.focused = Math.min(this.focused, shown.length - 1);
     return html`<p>${this.summary(snapshot, every)}</p>
       ${this.chart(snapshot, every)}
+      ${shown.some(isProvisional)
+        ? html`<p class="quiet"><span class="swatch" aria-hidden="true"></span> ${this.say("expected_legend")}</p>`
+        : nothing}
       <ul class="cells" @keydown=${this.move}>
         ${shown.map((slot, number) => html`<li>${this.cell(snapshot, slot, number)}</li>`)}
       </ul>
@@ -128,12 +147,16 @@ export class PlanCard extends TradeCard {
 
   private summary(snapshot: Snapshot, every: Slot[]): string {
     const format = this.format(snapshot);
-    const sum = (action: Action): number =>
-      every.reduce((total, slot) => total + (actionOf(slot) === action ? energyOf(slot) : 0), 0);
+    const expected = every.filter(isProvisional);
+    const planned = every.filter((slot) => !isProvisional(slot));
+    const sum = (among: Slot[], action: Action): string =>
+      format.energy(among.reduce((total, slot) => total + (actionOf(slot) === action ? energyOf(slot) : 0), 0));
+    const sums = (among: Slot[]): Record<string, string> => ({ sold: sum(among, "sell"), bought: sum(among, "buy") });
     const held = every.filter((slot) => slot.row?.held).length;
     if (every.every((slot) => actionOf(slot) === "open")) return this.say("plan_empty");
-    const filled = { count: String(every.length), sold: format.energy(sum("sell")), bought: format.energy(sum("buy")) };
-    return this.say("plan_summary", { ...filled, held: String(held) });
+    const filled = { count: String(every.length), held: String(held), ...sums(planned) };
+    const more = expected.length ? ` ${this.say("plan_expected", sums(expected))}` : "";
+    return this.say("plan_summary", filled) + more;
   }
 
   /** Bars of the forecast: surplus above the line, need below. The table says the same. */
@@ -164,10 +187,13 @@ export class PlanCard extends TradeCard {
     const action = actionOf(slot);
     const wh = energyOf(slot);
     const amount = wh > 0 && action !== "held" ? format.energy(wh) : this.say(WORDS[action]);
-    const more = [amount === this.say(WORDS[action]) ? "" : this.say(WORDS[action]), this.expected(format, slot)];
+    const provisional = isProvisional(slot);
+    const word = amount === this.say(WORDS[action]) ? "" : this.say(WORDS[action]);
+    const more = [word, provisional ? this.say("expected") : "", this.expected(format, slot)];
     return html`<button
       type="button"
       data-action=${action}
+      ?data-provisional=${provisional}
       tabindex=${number === this.focused ? 0 : -1}
       aria-haspopup="dialog"
       @click=${() => this.open(slot, number)}
@@ -182,8 +208,8 @@ export class PlanCard extends TradeCard {
     const action = actionOf(slot);
     const wh = energyOf(slot);
     const word = this.say(WORDS[action]);
-    const shadow = slot.row?.plan?.shadow ? ` (${this.say("plan_shadow")})` : "";
-    return (wh > 0 && action !== "held" ? `${word} ${format.energy(wh)}` : word) + shadow;
+    const remarks = this.remarks(action === "held" ? null : planOf(slot));
+    return (wh > 0 && action !== "held" ? `${word} ${format.energy(wh)}` : word) + remarks;
   }
 
   private expected(format: Format, slot: Slot): string {
@@ -220,7 +246,7 @@ export class PlanCard extends TradeCard {
   }
 
   private limit(format: Format, slot: Slot): string {
-    const price = slot.row?.plan?.limit_micro_per_kwh ?? slot.row?.price_micro_per_kwh ?? null;
+    const price = planOf(slot)?.limit_micro_per_kwh ?? slot.row?.price_micro_per_kwh ?? null;
     return price === null ? "–" : format.price(price);
   }
 

@@ -156,7 +156,7 @@ export class TradingCard extends TradeCard {
     if (!plan?.side || plan.energy_wh === null || plan.limit_micro_per_kwh === null) return this.say("plan_none");
     const filled = { energy: format.energy(plan.energy_wh), price: format.price(plan.limit_micro_per_kwh) };
     const text = this.say(plan.side === "sell" ? "plan_sell" : "plan_buy", filled);
-    return plan.shadow ? `${text} (${this.say("plan_shadow")})` : text;
+    return text + this.remarks(plan);
   }
 
   private why(plan: Plan): TemplateResult {

@@ -59,6 +59,7 @@ export interface Plan {
   energy_wh: number | null;
   limit_micro_per_kwh: number | null;
   shadow: boolean;
+  provisional: boolean;
   rule: string;
   text: string;
   alternative: string;

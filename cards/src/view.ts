@@ -1,5 +1,5 @@
 // What a snapshot means now: pure, so that tests can ask without a browser.
-import type { Interval, Snapshot } from "./types.ts";
+import type { Interval, Plan, Snapshot } from "./types.ts";
 
 export type Trouble = "none" | "disconnected" | "unavailable" | "missing" | "not_loaded" | "waiting" | "offline" | "stale";
 
@@ -53,18 +53,29 @@ export function slots(snapshot: Snapshot, now: number): Slot[] {
 
 export type Action = "sell" | "buy" | "held" | "none" | "open";
 
+/** What is decided about a slot; what has been traded counts for more than what is only expected. */
+export function planOf(slot: Slot): Plan | null {
+  const plan = slot.row?.plan ?? null;
+  return plan?.provisional && slot.row?.position_wh ? null : plan;
+}
+
+/** Whether a slot's action is only what the policy would do by the forecast: nothing is ordered yet. */
+export function isProvisional(slot: Slot): boolean {
+  return !slot.row?.held && (planOf(slot)?.provisional ?? false);
+}
+
 /** What the home does in a slot; `open` is not decided yet. */
 export function actionOf(slot: Slot): Action {
   if (slot.row?.held) return "held";
-  const plan = slot.row?.plan;
+  const plan = planOf(slot);
   if (plan?.side) return plan.side;
   const position = slot.row?.position_wh ?? 0;
   return position < 0 ? "sell" : position > 0 ? "buy" : plan ? "none" : "open";
 }
 
-/** The energy that a slot's action is about, in Wh: what is ordered, else what has been traded. */
+/** The energy that a slot's action is about, in Wh: what is ordered or would be, else what has been traded. */
 export function energyOf(slot: Slot): number {
-  return slot.row?.plan?.energy_wh ?? Math.abs(slot.row?.position_wh ?? 0);
+  return planOf(slot)?.energy_wh ?? Math.abs(slot.row?.position_wh ?? 0);
 }
 
 export interface Flow {

@@ -25,6 +25,7 @@ export function plan(changes: Partial<Plan> = {}): Plan {
     energy_wh: 150,
     limit_micro_per_kwh: 180_000,
     shadow: false,
+    provisional: false,
     rule: "sell_surplus",
     text: "sell 150 Wh for at least 0.180 EUR/kWh",
     alternative: "the supplier would pay 0.080 EUR/kWh",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Interval, Plan, Snapshot } from "../src/types.ts";
-import { actionOf, energyOf, flows, nextGate, slots, startOf, trouble } from "../src/view.ts";
+import { actionOf, energyOf, flows, isProvisional, nextGate, slots, startOf, trouble } from "../src/view.ts";
 import { NOON, interval, plan, snapshot } from "./home.ts";
 
 test("what is wrong is said, the worst first", () => {
@@ -62,6 +62,21 @@ test("a slot does what is held, planned or traded, in that order", () => {
   assert.equal(energyOf(slot(interval(0, { plan: sells, position_wh: 40 }))), 150);
   assert.equal(energyOf(slot(interval(0, { position_wh: -40 }))), 40);
   assert.equal(energyOf(slot(undefined)), 0);
+});
+
+test("what would be done later is expected only, and less than what is traded or held", () => {
+  const slot = (changes: Partial<Interval>) => ({ start: 0, end: 900, open: true, row: interval(0, changes) });
+  const later = plan({ side: "sell", energy_wh: 150, provisional: true });
+  const seen = (changes: Partial<Interval>) => {
+    const found = slot(changes);
+    return [actionOf(found), energyOf(found), isProvisional(found)];
+  };
+  assert.deepEqual(seen({ plan: later }), ["sell", 150, true]);
+  assert.deepEqual(seen({ plan: { ...later, provisional: false } }), ["sell", 150, false]);
+  assert.deepEqual(seen({ plan: later, position_wh: -40 }), ["sell", 40, false]);
+  assert.deepEqual(seen({ plan: { ...later, side: null, energy_wh: null } }), ["none", 0, true]);
+  assert.deepEqual(seen({ plan: later, held: true }).filter((_, place) => place !== 1), ["held", false]);
+  assert.deepEqual(seen({}), ["open", 0, false]);
 });
 
 test("what the meter saw is split into neighbours and supplier without loss", () => {

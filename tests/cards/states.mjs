@@ -28,6 +28,16 @@ const full = {
     quarter(4, { forecast: forecast(0), plan: plan({ side: null, energy_wh: null, limit_micro_per_kwh: null, rule: "balanced" }) }),
   ],
 };
+/** From 09:00 on: sun until the evening, then need; four intervals are planned, one of the later ones is held. */
+const sunny = (number) => Math.round(number < 36 ? -260 * Math.sin((Math.PI * (number + 8)) / 44) : 60 + 40 * Math.sin(number / 5));
+const dayPlan = (number) => {
+  const [net_wh, provisional] = [sunny(number), number > 4];
+  if (Math.abs(net_wh) <= 40) return plan({ side: null, energy_wh: null, limit_micro_per_kwh: null, rule: "uncertain", provisional });
+  const side = net_wh < 0 ? "sell" : "buy";
+  return plan({ side, energy_wh: Math.abs(net_wh) - 40, limit_micro_per_kwh: side === "sell" ? 180_000 : 240_000, provisional });
+};
+const day = Array.from({ length: 96 }, (_, number) => number + 1)
+  .map((number) => quarter(number, { forecast: forecast(sunny(number)), plan: dayPlan(number), held: number === 6, position_wh: number === 7 ? -70 : 0 }));
 const nothing = { market: null, currency: null, policy: null, switches: null, grid: null, account: null, at: 0, entry_id: null, title: null };
 const grid = (state, events = []) => ({ state, since: NOON - 600, frequency_mhz: 49_700, events });
 const STATES = {
@@ -48,6 +58,7 @@ const STATES = {
   shadow: snapshot({ ...full, switches: { trading: false, shadow: true, away: true, opted_out: true }, entities: {} }),
   trial: snapshot({ ...full, switches: { ...snapshot().switches, shadow: true } }),
   bought: snapshot({ ...full, meter: { ...meter, consumption_wh: 320, production_wh: 0, position_wh: 200 } }),
+  day: snapshot({ ...full, intervals: [...full.intervals.slice(0, 2), ...day] }),
   over: snapshot({ ...full, meter: { ...meter, position_wh: -400 } }),
 };
 
@@ -183,6 +194,8 @@ const shots = [
   { name: "running-phone-dark-de", state: "running", width: 390, scheme: "dark", language: "de" },
   { name: "emergency-phone-dark", state: "emergency", width: 390, scheme: "dark" },
   { name: "shadow-phone-de", state: "shadow", width: 390, language: "de" },
+  { name: "day-dark", state: "day", scheme: "dark" },
+  { name: "day-phone-dark-de", state: "day", width: 390, scheme: "dark", language: "de" },
   { name: "over-phone-de", state: "over", width: 390, language: "de" },
 ];
 const looked = [];

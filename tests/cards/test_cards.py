@@ -82,7 +82,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
 
 @pytest.mark.timeout(240)
 def test_no_state_breaks_a_rule_of_accessibility_or_leaves_the_screen(looked: dict[str, dict[str, Any]]) -> None:
-    assert len(looked) == 26
+    assert len(looked) == 29
     for name, found in looked.items():
         assert found["violations"] == [], name
         assert found["errors"] == [], name
@@ -120,6 +120,24 @@ def test_the_cards_say_price_position_plan_reason_and_flow(looked: dict[str, dic
     assert "All homes together traded 1.90 kWh for this interval; 13 % of it was yours" in flow
     assert "took 320 Wh from the grid: 200 Wh bought from neighbours, 120 Wh" in looked["bought"]["text"][2]
     assert "sold 400 Wh to neighbours; 80 Wh that it lacked came from the supplier" in looked["over"]["text"][2]
+
+
+@pytest.mark.timeout(240)
+def test_what_is_only_expected_is_told_apart_from_what_is_planned(looked: dict[str, dict[str, Any]]) -> None:
+    plan = looked["day"]["text"][1]
+    assert (
+        "sells 616 Wh, buys 0 Wh as planned so far; 1 held back. Expected after that: sells 4.34 kWh, buys 1.45 kWh."
+        in plan
+    )
+    assert plan.count("Dashed: expected, not ordered yet") == 1
+    assert "10:00 ▲ 156 Wh sells, Expected surplus 196 Wh" in plan
+    assert "10:15 ▲ 168 Wh sells, expected, Expected surplus 208 Wh" in plan
+    assert "10:00–10:15 Expected surplus 196 Wh sells 156 Wh €0.180/kWh" in plan
+    assert "10:15–10:30 Expected surplus 208 Wh sells 168 Wh (expected) €0.180/kWh" in plan
+    assert "held (expected)" not in plan, "the owner's word is none of the forecast's"
+    assert "10:45–11:00 Expected surplus 228 Wh sells 70 Wh –" in plan, "what is traded is certain"
+    assert "Gestrichelt: voraussichtlich, noch nicht beauftragt" in looked["day-phone-dark-de"]["text"][1]
+    assert "Dashed" not in looked["running"]["text"][1]
 
 
 @pytest.mark.timeout(240)
