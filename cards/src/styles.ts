@@ -149,7 +149,7 @@ export const styles = css`
   }
   th,
   td {
-    padding: var(--gap-1) var(--gap-2);
+    padding: var(--gap-1);
     border-bottom: 1px solid var(--trade-line);
     text-align: start;
   }

@@ -71,7 +71,7 @@ class CardHome:
             "an offer", lambda seen: any(row["plan"] and row["plan"]["side"] for row in seen["intervals"])
         )
         for row in found["intervals"]:
-            if row["plan"] and row["plan"]["side"] == "sell":
+            if row["plan"] and not row["plan"]["provisional"] and row["plan"]["side"] == "sell":
                 await self.community.neighbour_orders(Side.BUY, 40, 240_000, row["start"])
         await self.until("an interval with a price", _has_price_now)
 

@@ -148,7 +148,7 @@ var j=globalThis,B=j.ShadowRoot&&(j.ShadyCSS===void 0||j.ShadyCSS.nativeShadow)&
   }
   th,
   td {
-    padding: var(--gap-1) var(--gap-2);
+    padding: var(--gap-1);
     border-bottom: 1px solid var(--trade-line);
     text-align: start;
   }
