@@ -80,6 +80,11 @@ async def test_market_is_read_and_its_gaps_are_named() -> None:
             await client.market()
 
 
+def test_market_rules_that_no_store_keeps_are_refused() -> None:
+    with pytest.raises(ValueError, match="gate_s: expected an integer of 64 bits"):
+        MarketInfo.from_wire({**MARKET, "gate_s": 2**63})
+
+
 async def test_sessions_and_fees_are_read_where_a_market_has_them() -> None:
     fees = {"community_micro_per_kwh": 5_000, "community_share_ppm": 20_000}
     stages = {"session_every_s": 3_600}

@@ -29,7 +29,7 @@ from .messages import (
 )
 from .signals import SignalMessage
 from .typed_data import Domain
-from .wire import read_bytes, read_int, read_mapping, read_objects, read_text
+from .wire import read_bytes, read_int64, read_mapping, read_objects, read_text
 
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 STREAM_SILENCE_S_MAX = 35.0
@@ -107,20 +107,20 @@ class MarketInfo:
             currency=read_text(wire, "currency"),
             version=read_text(wire, "version"),
             state=read_text(wire, "state"),
-            time=read_int(wire, "time"),
-            interval_s=read_int(wire, "interval_s"),
-            gate_s=read_int(wire, "gate_s"),
-            horizon_s=read_int(wire, "horizon_s"),
-            price_min_micro_per_kwh=read_int(band, "min_micro_per_kwh"),
-            price_max_micro_per_kwh=read_int(band, "max_micro_per_kwh"),
-            supplier_micro_per_kwh=read_int(tariff, "supplier_micro_per_kwh"),
-            feed_in_micro_per_kwh=read_int(tariff, "feed_in_micro_per_kwh"),
-            order_energy_max_wh=read_int(read_mapping(wire, "order_limits"), "energy_max_wh"),
-            domain=Domain(read_int(chain, "chain_id"), read_text(chain, "ledger").lower()),
+            time=read_int64(wire, "time"),
+            interval_s=read_int64(wire, "interval_s"),
+            gate_s=read_int64(wire, "gate_s"),
+            horizon_s=read_int64(wire, "horizon_s"),
+            price_min_micro_per_kwh=read_int64(band, "min_micro_per_kwh"),
+            price_max_micro_per_kwh=read_int64(band, "max_micro_per_kwh"),
+            supplier_micro_per_kwh=read_int64(tariff, "supplier_micro_per_kwh"),
+            feed_in_micro_per_kwh=read_int64(tariff, "feed_in_micro_per_kwh"),
+            order_energy_max_wh=read_int64(read_mapping(wire, "order_limits"), "energy_max_wh"),
+            domain=Domain(read_int64(chain, "chain_id"), read_text(chain, "ledger").lower()),
             operator_account=read_text(operator, "account").lower(),
             operator_public_key=read_bytes(operator, "public_key", 64),
-            session_every_s=read_int(stages, "session_every_s"),
-            **{name: read_int(fees, name) for name in _FEES},
+            session_every_s=read_int64(stages, "session_every_s"),
+            **{name: read_int64(fees, name) for name in _FEES},
             signals=tuple(read_objects(wire, "signals")) if "signals" in wire else (),
         )
 

@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _HEX = re.compile("0x[0-9a-fA-F]*")
 
 
 def read_int(wire: Mapping[str, Any], name: str) -> int:
-    """Return an integer field; greater ones than 64 bits hold are none: no store could keep them."""
+    """Return an integer field."""
     value = wire.get(name)
     if isinstance(value, bool) or not isinstance(value, int):
         raise _refusal(name, "an integer", value)
-    if not INTEGER_MIN <= value <= INTEGER_MAX:
+    return value
+
+
+def read_int64(wire: Mapping[str, Any], name: str) -> int:
+    """Return an integer field that a home's store can keep, which ends at 64 bits."""
+    value = read_int(wire, name)
+    if not INT64_MIN <= value <= INT64_MAX:
         raise ValueError(f"{name}: expected an integer of 64 bits")
     return value
 
