@@ -166,6 +166,9 @@ def test_orders_that_nobody_can_have_are_not_remembered() -> None:
     orders = Orders()
     nothing = replace(told(energy_wh=-100), filled_wh=-100)
     assert not orders.heard(nothing, still_cancelling=False)
+    for start, energy_wh in ((NEXT, 2**64), (2**64, 100), (-60, 100)):
+        impossible = replace(told(), delivery_start=start, energy_wh=energy_wh)
+        assert not orders.heard(impossible, still_cancelling=False)
     for number in range(KNOWN_MAX + 5):
         orders.heard(replace(told(), digest=number.to_bytes(32)), still_cancelling=False)
     assert len(orders.to_list()) == KNOWN_MAX

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ..protocol.messages import Order, Side
+from ..protocol.units import ENERGY_WH_MAX
 from ..protocol.wire import (
+    INT64_MAX,
     read_bytes,
     read_choice,
     read_int,
@@ -188,7 +190,7 @@ class Orders:
         known = self._known.get(status.digest)
         if known is None:
             is_over = not status.open and not status.filled_wh
-            if is_over or status.energy_wh < 1 or len(self._known) >= KNOWN_MAX:
+            if is_over or not _is_possible(status) or len(self._known) >= KNOWN_MAX:
                 return False
             known = Standing(status.digest, status.delivery_start, status.side, status.energy_wh)
             self.add(known)
@@ -249,6 +251,11 @@ class Orders:
     def to_list(self) -> list[dict[str, Any]]:
         """Return all as JSON values."""
         return [order.to_dict() for order in self._known.values()]
+
+
+def _is_possible(status: OrderStatus) -> bool:
+    """Tell whether anybody can have such an order; what is greater could not be kept on disk."""
+    return 0 < status.energy_wh <= ENERGY_WH_MAX and 0 <= status.delivery_start <= INT64_MAX
 
 
 _INTEGERS = ("delivery_start", "energy_wh", "at", "filled_wh", "cancelled_at")

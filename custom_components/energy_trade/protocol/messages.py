@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 
 from .order_terms import Condition, Preferences
 from .typed_data import Domain, StructType, Value, hash_struct
-from .wire import read_bytes, read_choice, read_hex_int, read_int, read_mapping, read_text
+from .wire import INT64_MAX, read_bytes, read_choice, read_hex_int, read_int, read_mapping, read_text
 
-INT64_MAX = 2**63 - 1
 ZERO_HASH = bytes(32)
 CLIENT_ID_LENGTH_MAX = 64
 
