@@ -128,6 +128,35 @@ def test_a_confidence_that_few_days_cannot_bear_out_takes_the_worst_of_them() ->
     assert (found.low_wh, found.net_wh, found.high_wh) == (0, 100, 200)
 
 
+@pytest.mark.parametrize("confidence", [80, 90, 95, 99])
+@pytest.mark.parametrize(("days", "ahead"), [(14, 0), (28, 0), (28, 5)])
+def test_a_high_confidence_is_kept_on_few_days_of_a_kind_too(confidence: int, days: int, ahead: int) -> None:
+    """Intervals that are all drawn alike: like ones are too few for 95 %, on weekends above all, neighbours are not."""
+    chance = random.Random(confidence)
+    rows = [HistoryRow(start, round(chance.gauss(0, 500))) for start in quarters(days)]
+    first = MONDAY + (days + ahead) * 86_400
+    starts = [first + number * QUARTER_S for number in range(QUARTERS)]
+    found = Forecaster(rows, QUARTER_S).forecast(starts, first - 86_400, confidence_percent=confidence)
+    drawn = [(*_ends(forecast), chance.gauss(0, 500)) for forecast in found.values() for _ in range(100)]
+    least = (confidence / 100 - 0.025) * len(drawn)
+    assert sum(wh >= low_wh for low_wh, _, wh in drawn) >= least
+    assert sum(wh <= high_wh for _, high_wh, wh in drawn) >= least
+
+
+def test_a_higher_confidence_never_promises_more() -> None:
+    chance = random.Random(1)
+    rows = [HistoryRow(start, round(chance.expovariate(0.002))) for start in quarters(28)]
+    first = MONDAY + 33 * 86_400
+    starts = [first + number * QUARTER_S for number in range(QUARTERS)]
+    forecaster = Forecaster(rows, QUARTER_S)
+    found = [forecaster.forecast(starts, first, confidence_percent=percent) for percent in range(50, 100)]
+    for start in starts:
+        lows, highs = zip(*(_ends(forecast[start]) for forecast in found), strict=True)
+        assert list(lows) == sorted(lows, reverse=True)
+        assert list(highs) == sorted(highs)
+        assert len({forecast[start].net_wh for forecast in found}) == 1
+
+
 def test_without_any_past_the_last_interval_repeats_itself_for_a_while() -> None:
     last = MeteredInterval(START - QUARTER_S, START, 0, 120)
     starts = range(START, START + 10 * QUARTER_S, QUARTER_S)
@@ -202,10 +231,15 @@ def test_the_newest_row_counts_as_the_last_interval_while_it_is_fresh() -> None:
     assert forecaster.forecast([at + 3 * QUARTER_S], at, last=older)[at + 3 * QUARTER_S] == fresh
 
 
-def _width(forecast: Forecast) -> int:
+def _ends(forecast: Forecast) -> tuple[int, int]:
     assert forecast.low_wh is not None
     assert forecast.high_wh is not None
-    return forecast.high_wh - forecast.low_wh
+    return forecast.low_wh, forecast.high_wh
+
+
+def _width(forecast: Forecast) -> int:
+    low_wh, high_wh = _ends(forecast)
+    return high_wh - low_wh
 
 
 class Street:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 from math import ceil, hypot, sqrt
@@ -28,7 +28,10 @@ DAYS_MIN = 3
 """With fewer days nothing is said of habits."""
 LIKE_WANTED = 8
 LIKE_MIN = 3
-"""So many like intervals are looked for, further and further around; with fewer than three nothing is said."""
+"""So many like intervals are looked for, further and further around; with fewer than three nothing is said.
+
+A confidence that these cannot bear out asks for more: n of them bear out n / (n + 1) at most.
+"""
 WIDTHS_MIN = (0, 15, 30, 60)
 """How many minutes around an interval its like are looked for."""
 SHARES_MIN = 20
@@ -185,9 +188,9 @@ class Forecaster:
             like = self._net.like(slot, free)
             if like is None:
                 return None
-            middle, below, above = _quantiles(like, sun.confidence)
+            middle, below, above = _quantiles(like, sun.confidence, self._net.wider(slot, free, sun.confidence))
             return _Spread(middle, below, above, f"the middle of {len(like)} like intervals of {self.days} days")
-        middle, below, above = _quantiles(like, sun.confidence)
+        middle, below, above = _quantiles(like, sun.confidence, self._load.wider(slot, free, sun.confidence))
         sunny, less, more = sun.of(rises_wh, self._solar.like(slot, free) or (0,))
         text = (
             f"the middle use of {len(like)} like intervals of {self.days} days less {round(sunny)} Wh of forecast sun"
@@ -286,6 +289,7 @@ class _Habits:
             insort(self._by_slot[slot, free], value)
         self._widths = sorted({minutes * 60 // interval_s for minutes in WIDTHS_MIN})
         self._like: dict[tuple[int, bool], Sequence[int] | None] = {}
+        self._wider: dict[tuple[int, bool, float], Sequence[Sequence[int]]] = {}
         self.correlation = self._persistence(rows, interval_s)
 
     def like(self, slot: int, free: bool) -> Sequence[int] | None:
@@ -294,15 +298,39 @@ class _Habits:
             self._like[slot, free] = self._gather(slot, free)
         return self._like[slot, free]
 
+    def wider(self, slot: int, free: bool, confidence: float) -> Sequence[Sequence[int]]:
+        """Return what was measured further around, sorted, each of more intervals, until they bear the confidence out.
+
+        Nothing where ``like`` does by itself.
+        """
+        if _bear_out(LIKE_WANTED, confidence):
+            return ()
+        if (slot, free, confidence) not in self._wider:
+            self._wider[slot, free, confidence] = self._gather_wider(slot, free, confidence)
+        return self._wider[slot, free, confidence]
+
+    def _gather_wider(self, slot: int, free: bool, confidence: float) -> Sequence[Sequence[int]]:
+        found: list[Sequence[int]] = []
+        for values in self._around(slot, free):
+            if len(values) >= LIKE_WANTED:
+                found.append(sorted(values))
+            if _bear_out(len(values), confidence):
+                break
+        return found[1:]  # the first is ``like``
+
     def _gather(self, slot: int, free: bool) -> Sequence[int] | None:
         found: list[int] = []
+        for found in self._around(slot, free):
+            if len(found) >= LIKE_WANTED:
+                break
+        return sorted(found) if len(found) >= LIKE_MIN else None
+
+    def _around(self, slot: int, free: bool) -> Iterator[list[int]]:
+        """Yield what was measured at this time of such days, then further and further around."""
         for kinds in ((free,), (free, not free)):
             for width in self._widths:
                 near = [(slot + step) % self._slots for step in range(-width, width + 1)]
-                found = [value for kind in kinds for place in near for value in self._by_slot.get((place, kind), ())]
-                if len(found) >= LIKE_WANTED:
-                    return sorted(found)
-        return sorted(found) if len(found) >= LIKE_MIN else None
+                yield [value for kind in kinds for place in near for value in self._by_slot.get((place, kind), ())]
 
     def _persistence(self, rows: Sequence[tuple[int, int, bool, int]], interval_s: int) -> float:
         """Return how much of an interval's difference from its like is left in the next one (lag-1 correlation)."""
@@ -317,12 +345,25 @@ class _Habits:
         return min(max(common / power, 0.0), CORRELATION_MAX) if power else 0.0
 
 
-def _quantiles(values: Sequence[float], confidence: float) -> tuple[float, float, float]:
-    """Return the middle of sorted values, and how far below and above it they stay with this confidence."""
-    count = len(values)
-    middle = (values[(count - 1) // 2] + values[count // 2]) / 2
-    place = min(count, ceil((count + 1) * confidence))
-    return middle, max(0.0, middle - values[count - place]), max(0.0, values[place - 1] - middle)
+def _bear_out(count: int, confidence: float) -> bool:
+    """Tell whether so many values have one that the next is not beyond with this confidence."""
+    return ceil((count + 1) * confidence) <= count
+
+
+def _quantiles(
+    values: Sequence[float], confidence: float, wider: Sequence[Sequence[float]] = ()
+) -> tuple[float, float, float]:
+    """Return the middle of sorted values, and how far below and above it they stay with this confidence.
+
+    The distances are the greatest of theirs and those of ``wider`` sets, so they only grow with the confidence.
+    """
+    middle = (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
+    below = above = 0.0
+    for found in (values, *wider):
+        count = len(found)
+        place = min(count, ceil((count + 1) * confidence))
+        below, above = max(below, middle - found[count - place]), max(above, found[place - 1] - middle)
+    return middle, below, above
 
 
 def _whole(rows: dict[int, HistoryRow]) -> dict[int, HistoryRow]:
