@@ -225,7 +225,7 @@ async def test_the_device_page_shows_the_home(stage: Stage) -> None:
         "integration": f"{stage.hass.url}/config/integrations/integration/energy_trade",
     }
     shots: list[dict[str, Any]] = [
-        {"name": name, "url": url, "hass": login, "wait": "home-assistant", "pause_ms": 8_000, "height": 1400}
+        {"name": name, "url": url, "hass": login, "text": "Sunny Street", "pause_ms": 8_000, "height": 1400}
         for name, url in pages.items()
     ]
     for found in (await browser.take(PICTURES, shots)).values():
