@@ -224,10 +224,8 @@ async def test_the_device_page_shows_the_home(stage: Stage) -> None:
         "device": f"{stage.hass.url}/config/devices/device/{device['id']}",
         "integration": f"{stage.hass.url}/config/integrations/integration/energy_trade",
     }
-    shots: list[dict[str, Any]] = [
-        {"name": name, "url": url, "hass": login, "text": "Sunny Street", "pause_ms": 8_000, "height": 1400}
-        for name, url in pages.items()
-    ]
+    seen = {"hass": login, "wait": "home-assistant", "text": "Sunny Street", "pause_ms": 8_000, "height": 1400}
+    shots: list[dict[str, Any]] = [{"name": name, "url": url, **seen} for name, url in pages.items()]
     for found in (await browser.take(PICTURES, shots)).values():
         assert "Sunny Street" in found["text"]
         assert "Invalid config" not in found["text"]
